@@ -1,0 +1,55 @@
+# Everything a newcomer types. `make demo` and `make test` set up all they need.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+IMAGES ?=
+PHOTOS ?=
+CONFIG ?= jobs/configs/tiny.yaml
+OVERRIDES := $(if $(IMAGES),images=$(IMAGES))
+
+.PHONY: setup demo serve test chaos check format bench pretrain lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}; try make PYTHON=python3.11")'
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@awk '/^uv==/{p=1} p{print} p&&!/\\$$/{exit}' requirements.lock > $(VENV)/uv.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(VENV)/bin/uv pip sync --python $(RUN) --require-hashes requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $(READY)
+
+demo: setup ## photographs -> pairs -> latents -> adapter -> scores -> registry -> an analogy over HTTP
+	$(RUN) jobs/run_pipeline.py $(CONFIG) $(OVERRIDES)
+
+serve: setup ## keep the registered champion answering over HTTP
+	$(RUN) jobs/serve_adapter.py $(CONFIG)
+
+test: setup
+	$(RUN) -m pytest tests --ignore=tests/chaos
+
+chaos: setup ## long kills and corruptions
+	$(RUN) -m pytest tests/chaos
+
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup
+	$(RUN) -m pytest tests/benchmarks
+
+pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
+	$(RUN) jobs/pretrain_tiny.py $(PHOTOS)
+
+lock: ## resolve requirements.lock anew, for 3.11 and 3.12, without addresses
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean:
+	rm -rf runs

@@ -1,0 +1,234 @@
+"""One configuration for every job: a YAML file, `key=value` overrides, closed and frozen.
+
+Loads neither torch nor ray, so that `--help` answers at once.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SHIPPED_BASE = Path(__file__).parent / "base"
+
+
+class Config(BaseModel):
+    """A closed, frozen section: an unknown key is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Config):
+    size: int = Field(64, ge=16, multiple_of=16)
+    """Side of a training image in pixels."""
+    tasks: tuple[str, ...] = ("edge", "colorization", "low_light", "watermark", "negative")
+    """Names in `viral.tasks.TASKS` to make pairs for."""
+    train_crops: int = Field(160, ge=1)
+    """Crops of all training photographs together; every task is rendered on each."""
+    test_crops: int = Field(48, ge=1)
+    """Crops of all photographs kept apart, scored by the evaluation."""
+    test_sources: int = Field(3, ge=1)
+    """Photographs kept apart at the least; a fifth of them where that is more."""
+    rows_per_shard: int = Field(128, ge=1)
+    """Rows of one shard: the unit of retry and of commit."""
+    actors: int = Field(2, ge=1)
+    """Ray Data actors per stage."""
+
+
+class AdapterConfig(Config):
+    rank: int = Field(64, ge=1)
+    """Rank of the plain LoRA on attention and on the FFN input (ours: the released file's size fits 64)."""
+    alpha: float = Field(64, gt=0)
+    """Scale of the plain LoRA is alpha / rank (ours)."""
+    num_experts: int = Field(4, ge=1)
+    """Experts of the MoE-LoRA on the FFN output; 1 is plain LoRA (ours: ICEdit's 4)."""
+    expert_rank: int = Field(32, ge=1)
+    """Rank of one expert (ours: top-2 of 32 has the active rank of a plain 64)."""
+    expert_alpha: float = Field(32, gt=0)
+    """Scale of one expert is expert_alpha / expert_rank (ours)."""
+    top_k: int = Field(2, ge=1)
+    """Experts used per token (the paper's)."""
+    gate: Literal["topk_softmax", "softmax_topk"] = "topk_softmax"
+    """Softmax over the kept logits (Mixtral, the paper's) or over all logits before keeping k."""
+    balance_weight: float = Field(0.01, ge=0)
+    """Weight of the load-balance loss, eq. 11 (ours: Switch's 1e-2)."""
+    text_stream: bool = True
+    """Whether the plain LoRA also adapts the text stream (the released file does)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "AdapterConfig":
+        if self.top_k > self.num_experts:
+            raise ValueError(f"adapter.top_k ({self.top_k}) exceeds adapter.num_experts ({self.num_experts}); lower top_k")
+        return self
+
+
+class TrainConfig(Config):
+    steps: int = Field(600, ge=1)
+    """Optimizer steps."""
+    batch_size: int = Field(8, ge=1)
+    """Samples of one optimizer step over all workers; must divide by workers x micro_batch."""
+    micro_batch: int = Field(4, ge=1)
+    """Samples of one forward pass of one worker."""
+    workers: int = Field(2, ge=1)
+    """Ray Train workers."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """DeepSpeed ZeRO stage."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """Constant AdamW rate after `warmup` steps."""
+    warmup: int = Field(0, ge=0)
+    """Steps of linear warm-up (0: the paper's constant rate)."""
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0)
+    """Largest gradient norm."""
+    log_every: int = Field(10, ge=1)
+    save_every: int = Field(150, ge=1)
+    """Steps between checkpoints, and between grids of validation images."""
+    gpus: bool = False
+    """One GPU a worker, bf16 and NCCL; else CPU, float32 and gloo."""
+    max_failures: int = Field(2, ge=0)
+    """Worker failures that Ray Train answers by going on from the last checkpoint."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainConfig":
+        if self.batch_size % (self.workers * self.micro_batch):
+            raise ValueError(
+                f"train.batch_size ({self.batch_size}) is not a multiple of workers x micro_batch "
+                f"({self.workers} x {self.micro_batch}); change one of the three"
+            )
+        return self
+
+
+class EvaluateConfig(Config):
+    steps: int = Field(12, ge=1)
+    """Denoising steps of one scored image."""
+    batch_size: int = Field(24, ge=1)
+    samples: int = Field(2000, ge=100)
+    """Bootstrap resamples of the paired intervals."""
+
+
+class TrackingConfig(Config):
+    uri: str | None = None
+    """MLflow tracking address; none starts a server of our own on `storage`/mlflow."""
+    port: int = Field(5001, ge=1, le=65535)
+    """Port of the server we start."""
+    experiment: str = "viral"
+    model_name: str = "viral-adapter"
+    """Registered model whose alias `champion` is served."""
+
+
+class ServeConfig(Config):
+    port: int = Field(8000, ge=1, le=65535)
+    steps: int = Field(12, ge=1)
+    """Denoising steps of a request that names none."""
+    max_pixels: int = Field(16_000_000, ge=1)
+    """Largest decoded image."""
+    max_side_ratio: float = Field(8, ge=1)
+    max_body_bytes: int = Field(32 << 20, ge=1)
+
+
+class RunConfig(Config):
+    """Everything a run is made of. `storage` holds all that it writes."""
+
+    storage: str = "runs/demo"
+    """Folder or object-store address under which every table, adapter and report lies."""
+    images: str | None = None
+    """Folder of photographs; none takes those that scikit-image's and scikit-learn's wheels ship."""
+    pairs: str = "pairs"
+    """Table of pairs: a name under `storage`, or a folder of your own (Parquet, or source/target images)."""
+    latents: str = "latents"
+    """Table of latents: a name under `storage`, or a folder of your own."""
+    base: str = "tiny"
+    """Base model in diffusers' layout: `tiny` (shipped), a folder or a hub id."""
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    serve: ServeConfig = ServeConfig()
+
+    def base_folder(self) -> str:
+        """Where `base` is loaded from: the shipped folder for `tiny`, else the name as given."""
+        return str(SHIPPED_BASE) if self.base == "tiny" else self.base
+
+
+def fingerprint(*parts: Any) -> str:
+    """Sixteen hex digits of the sha256 of JSON-able or pydantic `parts`, equal for equal content."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def resolve(path: str | None, overrides: list[str]) -> RunConfig:
+    """The configuration of a YAML file with `key.sub=value` overrides; `ValueError` names a bad key or value."""
+    raw: dict[str, Any] = {}
+    if path is not None:
+        if not Path(path).is_file():
+            raise ValueError(f"configuration {path} is not a file; see jobs/configs/ for those that ship")
+        raw = yaml.safe_load(Path(path).read_text()) or {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ValueError(f"override {override!r} is not of the form key=value, e.g. train.steps=100")
+        _assign(raw, key.split("."), yaml.safe_load(value))
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(item) for item in error.errors())) from None
+
+
+def load(description: str, argv: list[str] | None = None) -> RunConfig:
+    """Parse a job's command line; `--dry-run` prints the resolved configuration and stops."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog=describe(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="[config.yaml] key=value", help="configuration file, then overrides")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    args = parser.parse_args(argv)
+    path = args.words[0] if args.words and "=" not in args.words[0] else None
+    try:
+        config = resolve(path, args.words[1:] if path else args.words)
+    except ValueError as error:
+        stop(str(error))
+    if args.dry_run:
+        print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="")
+        raise SystemExit(0)
+    return config
+
+
+def stop(message: str) -> NoReturn:
+    """End a job with a message for its user and exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def describe() -> str:
+    """Every key with its default and meaning, for `--help`."""
+    lines = ["keys:"]
+    for name, field in RunConfig.model_fields.items():
+        if isinstance(field.default, Config):
+            lines += [_line(f"{name}.{sub}", info) for sub, info in type(field.default).model_fields.items()]
+        else:
+            lines.append(_line(name, field))
+    return "\n".join(lines)
+
+
+def _line(key: str, field: Any) -> str:
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f"  {key}={json.dumps(default)}  {field.description or ''}".rstrip()
+
+
+def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        raw = raw.setdefault(key, {})
+    raw[keys[-1]] = value
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"]) or "configuration"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {key}; `--help` lists the keys there are"
+    return f"{key}: {item['msg']} (got {item.get('input')!r})"

@@ -1,0 +1,1 @@
+"""Ray Data stages: photographs to pairs, pairs to latents."""

@@ -1,0 +1,1 @@
+"""Scores against free answers, and the page that shows them."""

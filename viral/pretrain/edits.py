@@ -1,0 +1,186 @@
+"""Edits told in words: what the base model learns to do before it ever sees an analogy.
+
+An edit maps a picture to (before, after, words, kind): `words` say all that is needed, `kind` names the edit but
+leaves out its parameter, which then has to be read from an example image.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from viral.pretrain.pictures import COLOURS, Picture, Pictures, Shape, background, draw, random_shapes
+
+
+@dataclass(frozen=True)
+class Edited:
+    before: Picture
+    after: Picture
+    words: str
+    kind: str
+
+
+def negative(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(p, 1 - p, "invert the colors", "invert the colors")
+
+
+def gray(p: Picture) -> Picture:
+    return np.repeat((p @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, axis=2)
+
+
+def decolor(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(p, gray(p), "make it black and white", "make it black and white")
+
+
+def colorize(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(gray(p), p, "add natural color", "add natural color")
+
+
+def dark(p: Picture, rng: np.random.Generator) -> Picture:
+    """Less light with shot and read noise."""
+    light = (p ** np.float32(2.2)) * np.float32(rng.uniform(0.04, 0.2))
+    photons = rng.uniform(300, 3000)
+    shot = rng.normal(size=p.shape) * np.sqrt(light / photons)
+    return np.clip(light + shot + rng.normal(size=p.shape) * 0.002, 0, 1).astype(np.float32) ** np.float32(1 / 2.2)
+
+
+def brighten(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(dark(p, rng), p, "brighten the dark photo", "brighten the dark photo")
+
+
+def darken(p: Picture, rng: np.random.Generator) -> Edited:
+    factor, word = ((0.65, "slightly"), (0.4, "much"), (0.2, "very much"))[rng.integers(3)]
+    return Edited(p, p * np.float32(factor), f"make it {word} darker", "make it darker")
+
+
+def edges(p: Picture, rng: np.random.Generator) -> Edited:
+    lines = cv2.Canny((p * 255).astype(np.uint8), 100, 200).astype(np.float32) / 255
+    return Edited(p, np.repeat(lines[..., None], 3, axis=2), "draw the edges", "draw the edges")
+
+
+def _mark(p: Picture, rng: np.random.Generator) -> Picture:
+    """A half transparent line of letters laid over the picture."""
+    size = len(p)
+    letters = "".join(chr(65 + i) for i in rng.integers(0, 26, int(rng.integers(3, 7))))
+    layer = np.zeros((size * 4, size * 4), np.uint8)
+    origin = (int(rng.uniform(0, 1.2) * size), int(rng.uniform(1, 3.8) * size))
+    cv2.putText(layer, letters, origin, int(rng.choice([0, 2, 4])), float(rng.uniform(1.2, 3)) * size / 64, 255, int(rng.integers(3, 9)))
+    turn = cv2.getRotationMatrix2D((size * 2, size * 2), float(rng.uniform(-35, 35)), 1)
+    layer = cv2.resize(cv2.warpAffine(layer, turn, (size * 4, size * 4)), (size, size), interpolation=cv2.INTER_AREA)
+    alpha = layer[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.35, 0.75))
+    ink = np.float32(rng.choice([0.05, 1.0], p=[0.25, 0.75]))
+    return p * (1 - alpha) + ink * alpha
+
+
+def unmark(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(_mark(p, rng), p, "remove the watermark", "remove the watermark")
+
+
+def blur(p: Picture, rng: np.random.Generator) -> Edited:
+    sigma, word = ((1.0, "slightly"), (2.0, "much"), (4.0, "very much"))[rng.integers(3)]
+    return Edited(p, cv2.GaussianBlur(p, (0, 0), sigma), f"blur it {word}", "blur it")
+
+
+def sharpen(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(cv2.GaussianBlur(p, (0, 0), float(rng.uniform(0.8, 1.6))), p, "make it sharp", "make it sharp")
+
+
+def denoise(p: Picture, rng: np.random.Generator) -> Edited:
+    noisy = np.clip(p + rng.normal(size=p.shape) * rng.uniform(0.05, 0.2), 0, 1).astype(np.float32)
+    return Edited(noisy, p, "remove the noise", "remove the noise")
+
+
+def derain(p: Picture, rng: np.random.Generator) -> Edited:
+    drops = (rng.random(p.shape[:2]) > rng.uniform(0.975, 0.992)).astype(np.float32)
+    length, slant = int(rng.integers(5, 13)), rng.uniform(-0.5, 0.5)
+    kernel = np.zeros((length, length), np.float32)
+    cv2.line(kernel, (int(length / 2 - slant * length / 2), 0), (int(length / 2 + slant * length / 2), length - 1), 1.0, 1)
+    streaks = np.clip(cv2.filter2D(drops, -1, kernel), 0, 1)[..., None] * np.float32(rng.uniform(0.3, 0.6))
+    return Edited(np.clip(p + streaks, 0, 1), p, "remove the rain", "remove the rain")
+
+
+def tint(p: Picture, rng: np.random.Generator) -> Edited:
+    name = list(COLOURS)[rng.integers(len(COLOURS))]
+    tinted = 0.15 * p + 0.85 * gray(p) * (0.25 + np.float32(COLOURS[name]))
+    return Edited(p, np.clip(tinted, 0, 1), f"tint it {name}", "tint it")
+
+
+def frame(p: Picture, rng: np.random.Generator) -> Edited:
+    name, width = list(COLOURS)[rng.integers(len(COLOURS))], max(2, len(p) // 10)
+    after = np.empty_like(p)
+    after[:] = np.float32(COLOURS[name])
+    after[width:-width, width:-width] = p[width:-width, width:-width]
+    return Edited(p, after, f"draw a {name} frame around it", "draw a frame around it")
+
+
+def mirror(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(p, np.ascontiguousarray(p[:, ::-1]), "mirror it left to right", "mirror it left to right")
+
+
+def swap(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(p, np.ascontiguousarray(p[..., ::-1]), "swap red and blue", "swap red and blue")
+
+
+def poster(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(p, np.round(p * 3) / 3, "reduce it to few colors", "reduce it to few colors")
+
+
+def pixelate(p: Picture, rng: np.random.Generator) -> Edited:
+    small = cv2.resize(p, (len(p) // 8, len(p) // 8), interpolation=cv2.INTER_AREA)
+    return Edited(p, cv2.resize(small, p.shape[1::-1], interpolation=cv2.INTER_NEAREST), "pixelate it", "pixelate it")
+
+
+def silhouette(p: Picture, rng: np.random.Generator) -> Edited:
+    g = cv2.GaussianBlur(gray(p), (0, 0), 1.0)
+    return Edited(p, (g > g.mean()).astype(np.float32), "make it a silhouette", "make it a silhouette")
+
+
+def nothing(p: Picture, rng: np.random.Generator) -> Edited:
+    return Edited(p, p, "change nothing", "change nothing")
+
+
+PHOTO_EDITS: tuple[Callable[[Picture, np.random.Generator], Edited], ...] = (
+    negative, decolor, colorize, brighten, brighten, darken, edges, edges, edges, unmark, unmark, blur, sharpen, denoise,
+    derain, tint, tint, frame, mirror, swap, poster, pixelate, silhouette, nothing,
+)  # fmt: skip
+
+
+def recolor(shapes: list[Shape], ground: Picture, kind: str, rng: np.random.Generator) -> Edited:
+    """Give one shape another colour."""
+    i = next(i for i, shape in enumerate(shapes) if shape.kind == kind)
+    name = list(COLOURS)[rng.integers(len(COLOURS))]
+    after = [*shapes[:i], Shape(kind, name, shapes[i].x, shapes[i].y, shapes[i].radius), *shapes[i + 1 :]]
+    return Edited(draw(shapes, ground), draw(after, ground), f"make the {kind} {name}", f"recolor the {kind}")
+
+
+def remove(shapes: list[Shape], ground: Picture, kind: str, rng: np.random.Generator) -> Edited:
+    """Take every shape of one kind away."""
+    after = [shape for shape in shapes if shape.kind != kind]
+    return Edited(draw(shapes, ground), draw(after, ground), f"remove the {kind}", f"remove the {kind}")
+
+
+def edit(pictures: Pictures, rng: np.random.Generator) -> Callable[[np.random.Generator], Edited]:
+    """One kind of edit, to be applied to as many pictures as are asked for.
+
+    The edit's own parameter (a colour, a strength) is fixed by the seed drawn here; the picture differs per call.
+    """
+    seed = int(rng.integers(2**32))
+    if rng.random() < 0.15:
+        change = (recolor, remove)[rng.integers(2)]
+        kind = ("circle", "square", "triangle")[rng.integers(3)]
+        return lambda other: _shape_edit(change, kind, pictures.size, other, np.random.default_rng(seed))
+    chosen = PHOTO_EDITS[rng.integers(len(PHOTO_EDITS))]
+    if chosen in (unmark, derain, denoise):
+        return lambda other: chosen(pictures(other), other)
+    return lambda other: chosen(pictures(other), np.random.default_rng(seed))
+
+
+def _shape_edit(
+    change: Callable[..., Edited], kind: str, size: int, rng: np.random.Generator, fixed: np.random.Generator
+) -> Edited:
+    shapes = random_shapes(rng)
+    if all(shape.kind != kind for shape in shapes):
+        shapes[0] = Shape(kind, shapes[0].colour, shapes[0].x, shapes[0].y, shapes[0].radius)
+    keep = [shape for i, shape in enumerate(shapes) if shape.kind != kind or all(s.kind != kind for s in shapes[:i])]
+    return change(keep, background(size, rng), kind, fixed)
