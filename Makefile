@@ -43,7 +43,7 @@ format: setup
 	$(VENV)/bin/ruff format .
 
 bench: setup
-	$(RUN) -m pytest tests/benchmarks
+	$(RUN) tests/benchmarks/bench.py
 
 pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
 	$(RUN) jobs/pretrain_tiny.py $(PHOTOS)

@@ -62,7 +62,9 @@ class AdapterConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> "AdapterConfig":
         if self.top_k > self.num_experts:
-            raise ValueError(f"adapter.top_k ({self.top_k}) exceeds adapter.num_experts ({self.num_experts}); lower top_k")
+            raise ValueError(
+                f"adapter.top_k ({self.top_k}) exceeds adapter.num_experts ({self.num_experts}); lower top_k"
+            )
         return self
 
 
@@ -185,7 +187,9 @@ def load(description: str, argv: list[str] | None = None) -> RunConfig:
     parser = argparse.ArgumentParser(
         description=description, epilog=describe(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("words", nargs="*", metavar="[config.yaml] key=value", help="configuration file, then overrides")
+    parser.add_argument(
+        "words", nargs="*", metavar="[config.yaml] key=value", help="configuration file, then overrides"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
     args = parser.parse_args(argv)
     path = args.words[0] if args.words and "=" not in args.words[0] else None

@@ -5,7 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def interpolate(x0: Float[Tensor, "b *n"], noise: Float[Tensor, "b *n"], t: Float[Tensor, " b"]) -> Float[Tensor, "b *n"]:
+def interpolate(
+    x0: Float[Tensor, "b *n"], noise: Float[Tensor, "b *n"], t: Float[Tensor, " b"]
+) -> Float[Tensor, "b *n"]:
     """Point at time t on the straight path from data (t=0) to noise (t=1): x_t = (1 - t) x0 + t noise."""
     t = t.view(-1, *[1] * (x0.ndim - 1))
     return (1 - t) * x0 + t * noise
@@ -16,7 +18,9 @@ def velocity(x0: Float[Tensor, "b *n"], noise: Float[Tensor, "b *n"]) -> Float[T
     return noise - x0
 
 
-def data_estimate(x_t: Float[Tensor, "b *n"], v: Float[Tensor, "b *n"], t: Float[Tensor, " b"]) -> Float[Tensor, "b *n"]:
+def data_estimate(
+    x_t: Float[Tensor, "b *n"], v: Float[Tensor, "b *n"], t: Float[Tensor, " b"]
+) -> Float[Tensor, "b *n"]:
     """The clean point that velocity `v` at time t leads to: x0 = x_t - t v."""
     return x_t - t.view(-1, *[1] * (x_t.ndim - 1)) * v
 

@@ -14,7 +14,7 @@ LINE_EVERY_S = 10.0
 def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Yield `advance(n)`; shows a bar with the time left on a terminal, a line now and then elsewhere."""
     console = Console(stderr=True)
-    with (_bar(console, what, total, done) if console.is_terminal else _lines(what, total, done)) as advance:
+    with _bar(console, what, total, done) if console.is_terminal else _lines(what, total, done) as advance:
         yield advance
 
 

@@ -32,7 +32,16 @@ PAIRS = pa.schema(
                 "info": {
                     "features": {
                         name: {"_type": "Image"} if name in _PAIR_IMAGES else {"dtype": "string", "_type": "Value"}
-                        for name in ("pair_id", "task", "split", "source_id", "licence", "params", *_PAIR_IMAGES, "error")
+                        for name in (
+                            "pair_id",
+                            "task",
+                            "split",
+                            "source_id",
+                            "licence",
+                            "params",
+                            *_PAIR_IMAGES,
+                            "error",
+                        )
                     }
                 }
             }

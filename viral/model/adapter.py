@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import torch
-from diffusers import QwenImageTransformer2DModel
+from diffusers import QwenImageEditPlusPipeline, QwenImageTransformer2DModel
 from jaxtyping import Float
 from peft import LoraConfig, get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict
@@ -83,13 +83,19 @@ def load_adapter_state(transformer: nn.Module, state: dict[str, Tensor]) -> None
     parameters = adapter_parameters(transformer)
     if parameters.keys() != state.keys():
         odd = sorted(parameters.keys() ^ state.keys())
-        raise ValueError(f"adapter tensors do not fit: {len(odd)} names differ, first {odd[0]}; use the adapter's own configuration")
+        raise ValueError(
+            f"adapter tensors do not fit: {len(odd)} names differ, first {odd[0]}; use the adapter's own configuration"
+        )
     with torch.no_grad():
         for name, parameter in parameters.items():
             if parameter.shape != state[name].shape:
-                raise ValueError(f"{name}: got {tuple(state[name].shape)}, expected {tuple(parameter.shape)}; is it for another base?")
+                raise ValueError(
+                    f"{name}: got {tuple(state[name].shape)}, expected {tuple(parameter.shape)}; is it for another base?"
+                )
             if not torch.isfinite(state[name]).all():
-                raise ValueError(f"{name} holds values that are not finite; the file is damaged or its training diverged")
+                raise ValueError(
+                    f"{name} holds values that are not finite; the file is damaged or its training diverged"
+                )
             parameter.copy_(state[name])
 
 
@@ -117,19 +123,17 @@ def save_adapter(transformer: QwenImageTransformer2DModel, folder: Path, card: A
         for key in ("lora_A", "lora_B", "lora_router")
     }
     save_file({f"base_model.model.{name}": t for name, t in plain.items()}, folder / PEFT, metadata={"format": "pt"})
-    save_file({f"transformer.{name}": t for name, t in plain.items()}, folder / PLAIN, metadata={"format": "pt"})
+    described = transformer.peft_config["default"].to_dict()
+    QwenImageEditPlusPipeline.save_lora_weights(
+        folder, plain, weight_name=PLAIN, transformer_lora_adapter_metadata=described
+    )
     save_file(experts, folder / EXPERTS, metadata={"format": "pt"})
-    config = transformer.peft_config["default"].to_dict()
-    config["target_modules"] = sorted(config["target_modules"])
-    _write_peft_config(folder, config)
+    own = {key: described[key] for key in ("r", "lora_alpha", "target_modules")}
+    LoraConfig(**own).save_pretrained(str(folder))
     hashes = {name: _sha256(folder / name) for name in (PEFT, PLAIN, EXPERTS, PEFT_CONFIG)}
     card = card.model_copy(update={"files": hashes})
     (folder / CARD).write_text(card.model_dump_json(indent=2))
     return card
-
-
-def _write_peft_config(folder: Path, config: dict) -> None:
-    LoraConfig(**{key: config[key] for key in ("r", "lora_alpha", "target_modules")}).save_pretrained(str(folder))
 
 
 def read_card(folder: Path) -> AdapterCard:
@@ -145,10 +149,15 @@ def load_adapter(transformer: QwenImageTransformer2DModel, folder: Path) -> Adap
     for name, expected in card.files.items():
         got = _sha256(folder / name) if (folder / name).is_file() else "no file"
         if got != expected:
-            raise ValueError(f"{folder / name} is damaged: sha256 {got[:12]}, expected {expected[:12]}; copy or download it anew")
+            raise ValueError(
+                f"{folder / name} is damaged: sha256 {got[:12]}, expected {expected[:12]}; copy or download it anew"
+            )
     add_adapter(transformer, card.adapter, seed=0)
     plain = {name.removeprefix("transformer."): t for name, t in load_file(folder / PLAIN).items()}
-    renamed = {name.replace(".lora_A.", ".lora_A.default.").replace(".lora_B.", ".lora_B.default."): t for name, t in plain.items()}
+    renamed = {
+        name.replace(".lora_A.", ".lora_A.default.").replace(".lora_B.", ".lora_B.default."): t
+        for name, t in plain.items()
+    }
     load_adapter_state(transformer, {**renamed, **load_file(folder / EXPERTS)})
     return card
 

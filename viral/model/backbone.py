@@ -43,7 +43,9 @@ class Backbone:
         """Normalised latents (z - mean) / std of RGB images in -1..1, taking the posterior's mode."""
         vae, step = self._vae(), 2 * self.scale
         if images.shape[2] % step or images.shape[3] % step:
-            raise ValueError(f"image sides {tuple(images.shape[2:])} are not multiples of {step}; resize before encoding")
+            raise ValueError(
+                f"image sides {tuple(images.shape[2:])} are not multiples of {step}; resize before encoding"
+            )
         latents = vae.encode(images.to(vae.dtype).unsqueeze(2)).latent_dist.mode()[:, :, 0]
         mean, std = self._statistics(latents)
         return (latents - mean) / std
@@ -52,7 +54,9 @@ class Backbone:
     def decode_latents(self, latents: Float[Tensor, "b z h w"]) -> Float[Tensor, "b 3 y x"]:
         """RGB images in -1..1 of normalised latents."""
         mean, std = self._statistics(latents)
-        return self._vae().decode((latents * std + mean).to(self._vae().dtype).unsqueeze(2)).sample[:, :, 0].clamp(-1, 1)
+        return (
+            self._vae().decode((latents * std + mean).to(self._vae().dtype).unsqueeze(2)).sample[:, :, 0].clamp(-1, 1)
+        )
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Float[Tensor, "b n d"]:
@@ -68,7 +72,9 @@ class Backbone:
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         config = self._vae().config
-        mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (config.latents_mean, config.latents_std))
+        mean, std = (
+            torch.tensor(v, device=like.device, dtype=like.dtype) for v in (config.latents_mean, config.latents_std)
+        )
         return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
 
 

@@ -35,7 +35,9 @@ class MoELoRALinear(nn.Module):
     def forward(self, x: Float[Tensor, "*b d_in"]) -> Float[Tensor, "*b d_out"]:
         gates = self._route(x)
         hidden = F.linear(x, self.lora_A.to(x.dtype))
-        hidden = rearrange(hidden, "... (e r) -> ... e r", e=self.num_experts) * (self.scale * gates).to(x.dtype).unsqueeze(-1)
+        hidden = rearrange(hidden, "... (e r) -> ... e r", e=self.num_experts) * (self.scale * gates).to(
+            x.dtype
+        ).unsqueeze(-1)
         return self.base(x) + F.linear(hidden.flatten(-2), self.lora_B.to(x.dtype))
 
     def _route(self, x: Float[Tensor, "*b d_in"]) -> Float[Tensor, "*b e"]:

@@ -1,13 +1,15 @@
 """One evaluation of the edit DiT on latent images."""
 
-from einops import rearrange
 from diffusers import QwenImageTransformer2DModel
-from jaxtyping import Float
+from einops import rearrange
+from jaxtyping import Float, Int
 from torch import Tensor, cat
 
-from viral.model.roles import RoleRope, Role
+from viral.model.roles import Role, RoleRope
 
 Latents = Float[Tensor, "b z h w"]
+Context = Float[Tensor, "b z _h _w"]
+"""A context image, whose sides may be others than the target's."""
 
 
 def pack(latents: Latents) -> Float[Tensor, "b t c"]:
@@ -23,11 +25,11 @@ def unpack(tokens: Float[Tensor, "b t c"], height: int, width: int) -> Latents:
 def predict_velocity(
     transformer: QwenImageTransformer2DModel,
     noisy: Latents,
-    context: list[Latents],
+    context: list[Context],
     roles: tuple[int, ...],
     t: Float[Tensor, " b"],
-    text: Float[Tensor, "b n d"],
-    text_mask: Float[Tensor, "b n"] | None = None,
+    text: Float[Tensor, "#b n d"],
+    text_mask: Int[Tensor, "#b n"] | None = None,
 ) -> Latents:
     """Velocity of the noisy target at times t, given clean context images with their roles.
 

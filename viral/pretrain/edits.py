@@ -65,7 +65,15 @@ def _mark(p: Picture, rng: np.random.Generator) -> Picture:
     letters = "".join(chr(65 + i) for i in rng.integers(0, 26, int(rng.integers(3, 7))))
     layer = np.zeros((size * 4, size * 4), np.uint8)
     origin = (int(rng.uniform(0, 1.2) * size), int(rng.uniform(1, 3.8) * size))
-    cv2.putText(layer, letters, origin, int(rng.choice([0, 2, 4])), float(rng.uniform(1.2, 3)) * size / 64, 255, int(rng.integers(3, 9)))
+    cv2.putText(
+        layer,
+        letters,
+        origin,
+        int(rng.choice([0, 2, 4])),
+        float(rng.uniform(1.2, 3)) * size / 64,
+        255,
+        int(rng.integers(3, 9)),
+    )
     turn = cv2.getRotationMatrix2D((size * 2, size * 2), float(rng.uniform(-35, 35)), 1)
     layer = cv2.resize(cv2.warpAffine(layer, turn, (size * 4, size * 4)), (size, size), interpolation=cv2.INTER_AREA)
     alpha = layer[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.35, 0.75))
@@ -95,7 +103,9 @@ def derain(p: Picture, rng: np.random.Generator) -> Edited:
     drops = (rng.random(p.shape[:2]) > rng.uniform(0.975, 0.992)).astype(np.float32)
     length, slant = int(rng.integers(5, 13)), rng.uniform(-0.5, 0.5)
     kernel = np.zeros((length, length), np.float32)
-    cv2.line(kernel, (int(length / 2 - slant * length / 2), 0), (int(length / 2 + slant * length / 2), length - 1), 1.0, 1)
+    cv2.line(
+        kernel, (int(length / 2 - slant * length / 2), 0), (int(length / 2 + slant * length / 2), length - 1), 1.0, 1
+    )
     streaks = np.clip(cv2.filter2D(drops, -1, kernel), 0, 1)[..., None] * np.float32(rng.uniform(0.3, 0.6))
     return Edited(np.clip(p + streaks, 0, 1), p, "remove the rain", "remove the rain")
 
@@ -114,21 +124,8 @@ def frame(p: Picture, rng: np.random.Generator) -> Edited:
     return Edited(p, after, f"draw a {name} frame around it", "draw a frame around it")
 
 
-def mirror(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(p, np.ascontiguousarray(p[:, ::-1]), "mirror it left to right", "mirror it left to right")
-
-
 def swap(p: Picture, rng: np.random.Generator) -> Edited:
     return Edited(p, np.ascontiguousarray(p[..., ::-1]), "swap red and blue", "swap red and blue")
-
-
-def poster(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(p, np.round(p * 3) / 3, "reduce it to few colors", "reduce it to few colors")
-
-
-def pixelate(p: Picture, rng: np.random.Generator) -> Edited:
-    small = cv2.resize(p, (len(p) // 8, len(p) // 8), interpolation=cv2.INTER_AREA)
-    return Edited(p, cv2.resize(small, p.shape[1::-1], interpolation=cv2.INTER_NEAREST), "pixelate it", "pixelate it")
 
 
 def silhouette(p: Picture, rng: np.random.Generator) -> Edited:
@@ -141,8 +138,8 @@ def nothing(p: Picture, rng: np.random.Generator) -> Edited:
 
 
 PHOTO_EDITS: tuple[Callable[[Picture, np.random.Generator], Edited], ...] = (
-    negative, decolor, colorize, brighten, brighten, darken, edges, edges, edges, unmark, unmark, blur, sharpen, denoise,
-    derain, tint, tint, frame, mirror, swap, poster, pixelate, silhouette, nothing,
+    negative, negative, decolor, colorize, colorize, brighten, brighten, brighten, darken, edges, edges, edges, edges,
+    unmark, unmark, unmark, blur, sharpen, denoise, derain, tint, tint, frame, swap, silhouette, nothing,
 )  # fmt: skip
 
 
@@ -184,3 +181,10 @@ def _shape_edit(
         shapes[0] = Shape(kind, shapes[0].colour, shapes[0].x, shapes[0].y, shapes[0].radius)
     keep = [shape for i, shape in enumerate(shapes) if shape.kind != kind or all(s.kind != kind for s in shapes[:i])]
     return change(keep, background(size, rng), kind, fixed)
+
+
+def phrases(pictures: Pictures, count: int = 3000, seed: int = 0) -> list[str]:
+    """The words of `count` random edits, each once: what the tokenizer is trained on."""
+    rng = np.random.default_rng(seed)
+    drawn = (edit(pictures, rng)(rng) for _ in range(count))
+    return sorted({text for edited in drawn for text in (edited.words, edited.kind)})

@@ -36,5 +36,7 @@ def build_tokenizer(texts: list[str], size: int = 1500) -> Qwen2Tokenizer:
     tokenizer = Qwen2Tokenizer(vocab=state["vocab"], merges=merges, extra_special_tokens=list(SPECIAL))
     found = len(tokenizer(template.split("{}")[0])["input_ids"])
     if found != PREFIX_TOKENS:
-        raise ValueError(f"the template's prefix has {found} tokens, expected {PREFIX_TOKENS}; change the tokenizer's size ({size})")
+        raise ValueError(
+            f"the template's prefix has {found} tokens, expected {PREFIX_TOKENS}; change the tokenizer's size ({size})"
+        )
     return tokenizer

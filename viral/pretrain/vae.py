@@ -22,6 +22,7 @@ from viral.pretrain.pictures import Pictures
 
 CHANNELS, BLOCK = 16, 4
 LOG_VARIANCE = -8.0
+BATCH, LEARNING_RATE = 16, 2e-3
 CARRIER = 64.0
 """A constant channel, large beside the signal, so that the norms scale the signal by nearly a constant."""
 
@@ -45,6 +46,7 @@ def build(pictures: Pictures, seed: int = 0) -> AutoencoderKLQwenImage:
     mean, components = principal_components(batch(pictures, 2000, np.random.default_rng(seed)))
     with torch.no_grad():
         _set_linear_encoder(vae, mean, components)
+        _round(vae.encoder, vae.quant_conv)
     use_frame_convs(vae)
     _set_latent_scale(vae, batch(pictures, 256, np.random.default_rng(seed + 1)))
     return vae
@@ -72,7 +74,9 @@ def _set_linear_encoder(vae: AutoencoderKLQwenImage, mean: Tensor, components: T
             _zero(module.proj)
     first, down1, widen, down2, last = encoder.down_blocks
     half, carrier = BLOCK // 2, 3 * (BLOCK // 2) ** 2
-    _zero(encoder.conv_in, down1.resample[1], down2.resample[1], widen.conv_shortcut, last.conv_shortcut, encoder.conv_out)
+    _zero(
+        encoder.conv_in, down1.resample[1], down2.resample[1], widen.conv_shortcut, last.conv_shortcut, encoder.conv_out
+    )
     for c in range(3):
         encoder.conv_in.weight[c, c, -1, 1, 1] = 1
         for p in range(half):
@@ -98,6 +102,13 @@ def _set_linear_encoder(vae: AutoencoderKLQwenImage, mean: Tensor, components: T
     vae.quant_conv.weight[:, :, 0, 0, 0] = torch.eye(2 * CHANNELS)
 
 
+def _round(*layers: nn.Module) -> None:
+    """Round to what is stored, so that the decoder learns to invert the encoder that ships."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            parameter.copy_(parameter.bfloat16())
+
+
 def _zero(*layers: nn.Module) -> None:
     for layer in layers:
         for parameter in layer.parameters():
@@ -115,43 +126,54 @@ def _set_latent_scale(vae: AutoencoderKLQwenImage, x: Tensor) -> None:
     vae.register_to_config(latents_mean=z.mean(1).tolist(), latents_std=(std * std.max()).sqrt().tolist())
 
 
-def train_decoder(pictures: Pictures, seconds: float, state_file: Path, seed: int = 0) -> AutoencoderKLQwenImage:
-    """Train the decoder until `seconds` of work are spent in all, resuming from `state_file`, rewritten every minute."""
-    vae, seen, spent = build(pictures, seed), 0, 0.0
-    vae.encoder.requires_grad_(False), vae.quant_conv.requires_grad_(False)
+def train_decoder(
+    vae: AutoencoderKLQwenImage, pictures: Pictures, seconds: float, state_file: Path, seed: int = 0
+) -> dict[str, float]:
+    """Train the decoder until `seconds` of processor time are spent in all, resuming from `state_file`.
+
+    Leaves its averaged weights in place and returns what it took.
+    """
+    vae.requires_grad_(False)
+    vae.decoder.requires_grad_(True)
+    vae.post_quant_conv.requires_grad_(True)
     trained = {name: p for name, p in vae.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0)
-    average = {name: p.detach().clone() for name, p in trained.items()}
+    optimizer = torch.optim.AdamW(trained.values(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0)
+    average, seen, spent = {name: p.detach().clone() for name, p in trained.items()}, 0, 0.0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
-        vae.load_state_dict(state["vae"]), optimizer.load_state_dict(state["optimizer"])
+        vae.load_state_dict({**vae.state_dict(), **state["decoder"]})
+        optimizer.load_state_dict(state["optimizer"])
         average, seen, spent = state["average"], state["seen"], state["spent"]
-    rng, saved, count = np.random.default_rng([seed, seen]), spent, 16
-    noise = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1) * 0.03
+    rng, saved = np.random.default_rng([seed, seen]), spent
     while spent < seconds:
-        start = time.monotonic()
+        start = time.process_time()
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (seen + count) / 2000, max(0.02, (1 - spent / seconds) / 0.6))
-        x = batch(pictures, count, rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                z = vae.encode(x).latent_dist.mode().float()
-            y = vae.decode(z + noise * torch.randn_like(z)).sample.float()
-        error = (x - y).square().mean()
+            group["lr"] = LEARNING_RATE * min(1.0, (seen + BATCH) / 2000, max(0.02, (1 - spent / seconds) / 0.6))
+        loss = _decoder_loss(vae, batch(pictures, BATCH, rng))
         optimizer.zero_grad()
-        (error + 0.05 * (x - y).abs().mean()).backward()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
-        seen, spent = seen + count, spent + time.monotonic() - start
+        seen, spent = seen + BATCH, spent + time.process_time() - start
         with torch.no_grad():
             for name, p in trained.items():
-                average[name].lerp_(p, max(0.005, 1 / (1 + seen / count)))
+                average[name].lerp_(p, max(0.005, 1 / (1 + seen / BATCH)))
         if spent - saved > 60 or spent >= seconds:
             saved = spent
-            state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+            state = {"decoder": {n: p.detach() for n, p in trained.items()}, "optimizer": optimizer.state_dict()}
             temporary = state_file.with_suffix(".tmp")
-            torch.save({**state, "seen": seen, "spent": spent}, temporary)
+            torch.save({**state, "average": average, "seen": seen, "spent": spent}, temporary)
             temporary.replace(state_file)
-            print(f"decoder {spent:6.0f} s {seen} images {10 * np.log10(4 / error.item()):.2f} dB", flush=True)
+            print(f"decoder {spent:6.0f} s {seen} images loss {loss.item():.5f}", flush=True)
     vae.load_state_dict({**vae.state_dict(), **average})
-    return vae
+    return {"images": seen, "seconds": spent}
+
+
+def _decoder_loss(vae: AutoencoderKLQwenImage, x: Float[Tensor, "b 3 1 y x"]) -> Float[Tensor, ""]:
+    """Mean squared and a little absolute error, with faint noise on the latents as a painted image has."""
+    noise = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1) * 0.03
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            z = vae.encode(x).latent_dist.mode().float()
+        y = vae.decode(z + noise * torch.randn_like(z)).sample.float()
+    return (x - y).square().mean() + 0.05 * (x - y).abs().mean()

@@ -10,7 +10,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate
 from jaxtyping import Float
 from torch import Tensor
 
-from viral.model.velocity import predict_velocity
+from viral.model.velocity import Context, predict_velocity
 
 
 def start_noise(seeds: list[int], shape: tuple[int, int, int]) -> Float[Tensor, "b z h w"]:
@@ -21,7 +21,9 @@ def start_noise(seeds: list[int], shape: tuple[int, int, int]) -> Float[Tensor, 
 def timesteps(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, tokens: int) -> FlowMatchEulerDiscreteScheduler:
     """A copy of the scheduler set to `steps`, shifted for a target of `tokens` tokens, as the edit pipeline does."""
     own, config = copy.deepcopy(scheduler), scheduler.config
-    mu = calculate_shift(tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift)
+    mu = calculate_shift(
+        tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
+    )
     own.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
     own.set_begin_index(0)
     return own
@@ -31,9 +33,9 @@ def timesteps(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, tokens: in
 def denoise(
     transformer: QwenImageTransformer2DModel,
     scheduler: FlowMatchEulerDiscreteScheduler,
-    context: list[Float[Tensor, "b z h w"]],
+    context: list[Context],
     roles: tuple[int, ...],
-    text: Float[Tensor, "b n d"],
+    text: Float[Tensor, "#b n d"],
     seeds: list[int],
     steps: int,
     grid: tuple[int, int] | None = None,

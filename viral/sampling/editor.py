@@ -56,7 +56,9 @@ class Editor:
         self.text = backbone.encode_text([TEXT_NONE])
 
     @classmethod
-    def load(cls, base: str, adapter: Path | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "Editor":
+    def load(
+        cls, base: str, adapter: Path | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> "Editor":
         """Load a base folder or hub id and an adapter folder; `ValueError` where they do not belong together."""
         backbone = load_backbone(base, device=device, dtype=dtype)
         if adapter is None:
@@ -66,7 +68,8 @@ class Editor:
         found = base_hash(base)
         if card.base_sha256 != found:
             raise ValueError(
-                f"adapter {adapter} was trained on base {card.base} ({card.base_sha256[:12]}), not on {base} ({found[:12]}); "
+                f"adapter {adapter} was trained on base {card.base} ({card.base_sha256[:12]}), "
+                f"not on {base} ({found[:12]}); "
                 "load it with its own base or train it anew"
             )
         return cls(backbone, card, adapter_sha256(Path(adapter)))
@@ -95,7 +98,14 @@ class Editor:
         context = [self.backbone.encode_images(to_tensor(image).to(self.text.device)) for image in images]
         assert self.backbone.transformer is not None
         latents = denoise(
-            self.backbone.transformer, self.backbone.scheduler, context, ANALOGY, self.text, [seed], steps, on_step=on_step
+            self.backbone.transformer,
+            self.backbone.scheduler,
+            context,
+            ANALOGY,
+            self.text,
+            [seed],
+            steps,
+            on_step=on_step,
         )
         image = to_images(self.backbone.decode_latents(latents))[0]
         trace = {

@@ -1,0 +1,115 @@
+"""Storage: whole files or none, and messages that say where and what to do."""
+
+import hashlib
+import pickle
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from viral.storage import Manifest, Storage, describe_shard, is_intact, read_manifest, write_manifest
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """Files of this process may grow to 1000 bytes, as on a disk that fills up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_is_read_as_written(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path)).join("table")
+    storage.write("b", b"two")
+    storage.write("a", b"one")
+    storage.write("a", b"three")
+    assert storage.list() == ["a", "b"]
+    assert storage.read("a") == b"three"
+    storage.delete("a")
+    assert not storage.exists("a")
+
+
+def test_a_full_disk_names_the_folder_and_keeps_the_old_file(tmp_path: Path, little_room: None) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("shard", b"old")
+    with pytest.raises(ValueError, match="no room is left") as error:
+        storage.write("shard", bytes(5000))
+    assert str(tmp_path) in str(error.value)
+    assert storage.read("shard") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["shard"]
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text("not a folder")
+    with pytest.raises(ValueError, match="a file stands where a folder should be"):
+        Storage(str(tmp_path)).join("table").write("shard", b"x")
+
+
+def test_an_unfinished_write_is_not_listed_and_is_swept(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("shard", b"x")
+    (tmp_path / ".other.k3.tmp").write_bytes(b"half")
+    assert storage.list() == ["shard"]
+    storage.sweep()
+    assert [path.name for path in tmp_path.iterdir()] == ["shard"]
+
+
+def test_a_relative_folder_means_the_same_one_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(Storage("runs").join("pairs"))
+    monkeypatch.chdir("/")
+    assert str(pickle.loads(sent)) == str(tmp_path / "runs" / "pairs")
+
+
+def test_a_missing_file_and_a_bad_address_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        Storage(str(tmp_path)).read("nothing")
+    with pytest.raises(ValueError, match="cannot be opened"):
+        Storage("gopher://somewhere").read("nothing")
+    with pytest.raises(ValueError, match="is not a folder"):
+        Storage(str(tmp_path)).join("nowhere").walk()
+
+
+def test_keys_in_an_address_never_reach_a_message() -> None:
+    storage = Storage("s3://key:secret@bucket/run?endpoint_override=host:9000").join("pairs")
+    assert str(storage) == "s3://bucket/run/pairs"
+
+
+def test_a_truncated_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    storage, sha256 = Storage(str(tmp_path)), hashlib.sha256(b"whole").hexdigest()
+    storage.write("shard", b"whole")
+    assert storage.local("shard", sha256) == tmp_path / "shard"
+    storage.write("shard", b"who")
+    with pytest.raises(ValueError, match="shard is damaged: 3 bytes"):
+        storage.local("shard", sha256)
+
+
+def test_an_object_store_is_read_through_a_local_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    storage = Storage("mock:///bucket").join("latents")
+    storage.write("shard", b"remote")
+    sha256 = hashlib.sha256(b"remote").hexdigest()
+    path = storage.local("shard", sha256)
+    assert path.read_bytes() == b"remote" and path.is_relative_to(tmp_path)
+    storage.delete("shard")
+    assert storage.local("shard", sha256) == path  # read once
+    path.write_bytes(b"broken")
+    storage.write("shard", b"remote")
+    assert storage.local("shard", sha256).read_bytes() == b"remote"  # a broken copy is fetched again
+    with pytest.raises(ValueError, match="object store"):
+        storage.folder()
+
+
+def test_a_manifest_returns_as_written_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    assert read_manifest(storage) is None
+    storage.write("shard", b"x")
+    shard = describe_shard("shard", 1, b"x", {})
+    manifest = Manifest(fingerprint="f", shards=(shard,), rejected={"too small": 2})
+    write_manifest(storage, manifest)
+    assert read_manifest(storage) == manifest and is_intact(storage, shard)
+    storage.write("manifest.json", b"{")
+    with pytest.raises(ValueError, match="is not a manifest"):
+        read_manifest(storage)

@@ -1,0 +1,115 @@
+"""MLflow as we use it, against a real server."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from viral.config import RunConfig, TrackingConfig
+from viral.tracking import Tracker, TrackerAway, alias_version, register_version, resolve, set_alias, tracking_server
+
+SHA = "ab" * 32
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    return RunConfig(storage=str(tmp_path_factory.mktemp("tracked")), tracking=TrackingConfig(port=free_port()))
+
+
+@pytest.fixture(scope="module")
+def server(config: RunConfig) -> Iterator[str]:
+    with tracking_server(config) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def tracker(server: str, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Tracker:
+    folder = tmp_path_factory.mktemp("adapter")
+    (folder / "card.json").write_text("{}")
+    tracker = Tracker.open(server, config, None, "a run")
+    tracker.log_adapter(folder)
+    return tracker
+
+
+def test_a_server_on_the_same_storage_is_used_and_left_running(server: str, config: RunConfig) -> None:
+    with tracking_server(config) as again:
+        assert again == server
+    with tracking_server(config.model_copy(update={"tracking": TrackingConfig(uri=server)})) as named:
+        assert named == server
+
+
+def test_a_port_in_use_names_the_way_out(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = RunConfig(storage=str(tmp_path), tracking=TrackingConfig(port=other.getsockname()[1]))
+        with pytest.raises(ValueError, match=r"tracking\.port="), tracking_server(taken):
+            pass
+
+
+def test_a_named_server_that_is_away_is_told_at_once(tmp_path: Path) -> None:
+    away = RunConfig(storage=str(tmp_path), tracking=TrackingConfig(uri=f"http://127.0.0.1:{free_port()}"))
+    with pytest.raises(ValueError, match=r"tracking\.uri"), tracking_server(away):
+        pass
+
+
+def test_lines_sent_twice_count_once(tracker: Tracker) -> None:
+    from mlflow import MlflowClient
+
+    lines = [{"step": step, "time": 1e9 + step, "loss": 1 / step, "loss_task/edge": 0.5} for step in (1, 2, 3)]
+    tracker.log_lines(lines[:2])
+    tracker.log_lines(lines)
+    history = MlflowClient(tracker.uri).get_metric_history(tracker.run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(line["step"], line["loss"]) for line in lines]
+
+
+def test_parameters_images_and_data_land_in_the_run(tracker: Tracker, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    picture = tmp_path / "grid.png"
+    Image.new("RGB", (8, 8), "red").save(picture)
+    tracker.log_params({"train.steps": 3})
+    tracker.log_image(picture.read_bytes(), "validation", 150)
+    tracker.log_dataset("latents", "abc", "somewhere", "{}")
+    run = MlflowClient(tracker.uri).get_run(tracker.run_id)
+    assert run.data.params == {"train.steps": "3"}
+    assert run.inputs.dataset_inputs[0].dataset.digest == "abc"
+    images = [item.path for item in MlflowClient(tracker.uri).list_artifacts(tracker.run_id, "images")]
+    assert any("validation+step+150" in path for path in images)
+
+
+def test_the_same_adapter_is_registered_once_and_resolved_by_alias(tracker: Tracker) -> None:
+    version = register_version(tracker.uri, "model", tracker.run_id, SHA)
+    assert register_version(tracker.uri, "model", tracker.run_id, SHA) == version
+    assert alias_version(tracker.uri, "model", "champion") is None
+    set_alias(tracker.uri, "model", "champion", version)
+    folder, found = resolve("models:/model@champion", tracker.uri)
+    assert found == version and (folder / "card.json").read_text() == "{}"
+    assert register_version(tracker.uri, "model", tracker.run_id, SHA[::-1]) != version
+
+
+@pytest.mark.parametrize("address", ["models:/model@nobody", "models:/other/1", "model", "models:/model"])
+def test_an_unknown_address_is_refused(server: str, address: str) -> None:
+    with pytest.raises(ValueError, match="models:/"):
+        resolve(address, server)
+
+
+def test_a_run_goes_on_under_its_own_id(tracker: Tracker, config: RunConfig) -> None:
+    assert Tracker.open(tracker.uri, config, tracker.run_id, "again").run_id == tracker.run_id
+    assert Tracker.open(tracker.uri, config, "0" * 32, "new").run_id != tracker.run_id
+
+
+def test_an_outage_is_told_within_seconds() -> None:
+    start = time.monotonic()
+    with pytest.raises(TrackerAway):
+        Tracker(f"http://127.0.0.1:{free_port()}", "0" * 32).log_lines([{"step": 1, "time": 0.0, "loss": 1.0}])
+    assert time.monotonic() - start < 10

@@ -1,0 +1,123 @@
+"""The loop on plain torch: what learns, what stays, and that it can be stopped anywhere."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import QwenImageTransformer2DModel
+
+from viral.config import RunConfig, TrainConfig
+from viral.data.latents import LatentTable
+from viral.model.adapter import add_adapter, load_adapter_state
+from viral.model.backbone import load_backbone
+from viral.storage import Storage
+from viral.train.checkpoint import Checkpoint, Checkpoints
+from viral.train.loop import Hooks, NonFiniteLoss, learning_rate, train
+from viral.train.loss import Objective
+from viral.train.meter import Record
+from viral.train.sampler import AnalogySampler, Feed
+from viral.train.torch_engine import TorchEngine, TrainingTensors
+
+
+def transformer(config: RunConfig) -> QwenImageTransformer2DModel:
+    model = load_backbone(config.base_folder(), ("transformer",)).transformer
+    assert model is not None
+    add_adapter(model, config.adapter, config.seed)
+    return model
+
+
+def run(config: RunConfig, table: LatentTable, resume: Checkpoint | None = None) -> tuple[dict[int, TrainingTensors], list[Record]]:
+    """States by step and records of a run in this process."""
+    model, states, records = transformer(config), {}, []
+    if resume is not None:
+        load_adapter_state(model, resume.tensors.adapter)
+    engine = TorchEngine(Objective(model, config.adapter.balance_weight), config.train)
+    if resume is not None:
+        engine.restore(resume.tensors, resume.step)
+    feed = Feed(AnalogySampler(table, config.seed), config.train.batch_size, config.train.micro_batch)
+    hooks = Hooks(records.append, lambda step: states.update({step: engine.state()}))
+    train(engine, feed, config, hooks, resume.step if resume else 0)
+    return states, records
+
+
+def equal(a: TrainingTensors, b: TrainingTensors) -> bool:
+    pairs = [(a.adapter, b.adapter), *((a.moments[key], b.moments[key]) for key in a.moments)]
+    return all(one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one) for one, other in pairs)
+
+
+def test_only_adapter_and_router_receive_gradients(config: RunConfig, table: LatentTable) -> None:
+    model = transformer(config)
+    # At the start the second factors are zero, and with them every other gradient.
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    batch = next(Feed(AnalogySampler(table, 0), 4, 4)(0))
+    Objective(model, 0.01)(batch)[0].backward()
+    touched = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert touched == {name for name, _ in model.named_parameters() if "lora_" in name}
+
+
+def test_the_bases_bytes_are_unchanged_by_training(config: RunConfig, table: LatentTable) -> None:
+    model = transformer(config)
+    before = {name: p.clone() for name, p in model.state_dict().items() if "lora_" not in name}
+    engine = TorchEngine(Objective(model, 0.01), config.train)
+    feed = Feed(AnalogySampler(table, 0), 4, 2)
+    train(engine, feed, config, Hooks(lambda record: None, lambda step: None))
+    assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items() if "lora_" not in name)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_run_bit_for_bit(config: RunConfig, table: LatentTable, tmp_path: Path) -> None:
+    whole, records = run(config, table)
+    checkpoints = Checkpoints(Storage(str(tmp_path / "kept")), "this run")
+    checkpoints.save(3, whole[3])
+    resumed, again = run(config, table, checkpoints.load(3))
+    assert equal(whole[6], resumed[6]) and not equal(whole[3], whole[6])
+    assert again[-1].metrics["loss"] == records[-1].metrics["loss"]
+
+
+def test_accumulated_micro_batches_equal_one_batch(config: RunConfig, table: LatentTable) -> None:
+    # The balance loss is taken over a forward pass, so it is left out here.
+    plain = config.model_copy(update={"adapter": config.adapter.model_copy(update={"balance_weight": 0.0})})
+    many, _ = run(plain, table)
+    single = plain.model_copy(update={"train": plain.train.model_copy(update={"micro_batch": 4})})
+    one, _ = run(single, table)
+    # One step, before Adam makes mountains of gradients that are zero up to rounding.
+    for name, value in one[3].moments["exp_avg"].items():
+        torch.testing.assert_close(value, many[3].moments["exp_avg"][name], rtol=1e-2, atol=1e-4)
+
+
+def test_the_loss_falls(config: RunConfig, table: LatentTable) -> None:
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"steps": 60, "log_every": 20})})
+    _, records = run(longer, table)
+    assert records[-1].metrics["loss"] < records[0].metrics["loss"]
+
+
+def test_a_record_tells_losses_by_task_norm_speed_and_expert_use(config: RunConfig, table: LatentTable) -> None:
+    _, records = run(config, table)
+    assert [record.step for record in records] == [2, 4, 6]
+    metrics = records[0].metrics
+    assert metrics["loss"] == pytest.approx(metrics["loss_flow"] + 0.01 * metrics["loss_balance"])
+    assert sum(metrics[f"expert_use/{i}"] for i in range(3)) == pytest.approx(1)
+    assert {"loss_task/edge", "loss_task/negative", "grad_norm", "samples_per_s"} <= metrics.keys()
+
+
+def test_a_loss_that_is_not_finite_names_step_and_task(config: RunConfig, table: LatentTable) -> None:
+    engine = TorchEngine(Objective(transformer(config), 0.01), config.train)
+    feed = Feed(AnalogySampler(table, 0), 4, 2)
+
+    class Broken(Feed):
+        def __call__(self, step: int):
+            for batch in super().__call__(step):
+                target = batch.target.clone()
+                target[[task == "edge" and step == 4 for task in batch.tasks]] = float("nan")
+                yield replace(batch, target=target)
+
+    with pytest.raises(NonFiniteLoss, match=r"step 5, task edge;"):
+        train(engine, Broken(**vars(feed)), config, Hooks(lambda record: None, lambda step: None))
+
+
+def test_warm_up_reaches_the_rate_and_stays() -> None:
+    config = TrainConfig(learning_rate=1.0, warmup=4)
+    assert [learning_rate(config, step) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert learning_rate(TrainConfig(learning_rate=1.0), 0) == 1

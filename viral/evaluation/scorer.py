@@ -1,0 +1,149 @@
+"""Answering and scoring some crops of one task in one way: the unit of work of an evaluation."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from viral.data.images import encode_png
+from viral.data.latents import LatentTable
+from viral.data.pair_table import PairTable
+from viral.data.shards import MadeShard
+from viral.evaluation.answers import Image, free_answers, through_vae
+from viral.evaluation.crops import Crop, Pictures, PictureTable
+from viral.evaluation.metrics import METRICS
+from viral.evaluation.summary import ADAPTER, BEFORE, CEILING
+from viral.model.adapter import load_adapter
+from viral.model.backbone import Backbone, load_backbone
+from viral.model.roles import ANALOGY
+from viral.sampling.denoise import denoise
+from viral.sampling.editor import to_images
+from viral.storage import Storage
+
+FREE = "free"
+KINDS = (BEFORE, ADAPTER, FREE)
+
+CROPS = pa.schema(
+    [
+        ("row", pa.int64()),  # of the crop in the table of latents
+        ("example", pa.int64()),  # row of its example
+        ("pair_id", pa.string()),
+        ("source_id", pa.string()),
+        ("task", pa.string()),
+        ("metric", pa.string()),
+        ("values", pa.map_(pa.string(), pa.float64())),  # score by method
+        ("output", pa.binary()),  # PNG of what the model painted; null for the free answers
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Crops of one task to be answered in one way, one of `KINDS`."""
+
+    kind: str
+    task: str
+    metric: str
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What answers: a base, the place of an adapter, and how it paints."""
+
+    base: str
+    adapter: Storage
+    steps: int
+    device: str
+
+
+class Scorer:
+    """Makes the shard of a `Chunk`; keeps the model it used last. `means` are the mean targets by task."""
+
+    def __init__(self, pairs: PairTable, latents: Storage, models: Models, means: dict[str, Image]) -> None:
+        self._latents, self._models, self._means = LatentTable(latents), models, means
+        self._pictures = PictureTable(pairs, self._latents)
+        self._backbone: Backbone | None = None
+        self._trained = False
+
+    def __call__(self, work: Chunk) -> MadeShard:
+        crops = [self._pictures[crop.row] for crop in work.crops]
+        backbone = self._load(work.kind == ADAPTER)
+        answers = self._free(backbone, work, crops) if work.kind == FREE else {work.kind: self._paint(backbone, work)}
+        rows = [self._row(work, i, pictures, answers) for i, pictures in enumerate(crops)]
+        return MadeShard(parquet(pa.Table.from_pylist(rows, schema=CROPS)), len(rows), {})
+
+    def _row(self, work: Chunk, i: int, pictures: Pictures, answers: dict[str, list[Image]]) -> dict:
+        crop, pair = work.crops[i], self._latents[work.crops[i].row]
+        score = METRICS[work.metric]
+        return {
+            "row": crop.row,
+            "example": crop.example,
+            "pair_id": pair.pair_id,
+            "source_id": pair.source_id,
+            "task": work.task,
+            "metric": work.metric,
+            "values": [(name, score(images[i], pictures.target, pictures.mask)) for name, images in answers.items()],
+            "output": None if work.kind == FREE else encode_png(answers[work.kind][i]),
+        }
+
+    def _free(self, backbone: Backbone, work: Chunk, crops: Sequence[Pictures]) -> dict[str, list[Image]]:
+        examples = [self._pictures[crop.example].target for crop in work.crops]
+        mean = self._means[work.task]
+        each = [free_answers(p.source, target, mean) for p, target in zip(crops, examples, strict=True)]
+        raw = {name: [answers[name] for answers in each] for name in each[0]}
+        seen = {f"{name}_vae": through_vae(backbone, images, self._models.device) for name, images in raw.items()}
+        return {**raw, **seen, CEILING: through_vae(backbone, [p.target for p in crops], self._models.device)}
+
+    def _paint(self, backbone: Backbone, work: Chunk) -> list[Image]:
+        queries = [self._latents[crop.row] for crop in work.crops]
+        examples = [self._latents[crop.example] for crop in work.crops]
+        context = ([e.source for e in examples], [e.target for e in examples], [q.source for q in queries])
+        assert backbone.transformer is not None
+        painted = denoise(
+            backbone.transformer,
+            backbone.scheduler,
+            [torch.from_numpy(np.stack(latents)).to(self._models.device) for latents in context],
+            ANALOGY,
+            torch.from_numpy(self._latents.text).to(self._models.device).expand(len(queries), -1, -1),
+            [crop.seed for crop in work.crops],
+            self._models.steps,
+        )
+        return [np.array(image) for image in to_images(backbone.decode_latents(painted))]
+
+    def _load(self, trained: bool) -> Backbone:
+        """The base with the adapter, or bare: an adapter starts as the identity, so bare is before training."""
+        if self._backbone is None or self._trained != trained:
+            self._backbone = None  # two large models would not fit beside each other
+            backbone = load_backbone(self._models.base, ("transformer", "vae"), self._models.device)
+            if trained:
+                assert backbone.transformer is not None
+                with local_folder(self._models.adapter) as folder:
+                    load_adapter(backbone.transformer, folder)
+            self._backbone, self._trained = backbone, trained
+        return self._backbone
+
+
+@contextmanager
+def local_folder(place: Storage) -> Iterator[Path]:
+    """A place of small files as a local folder: itself, or a copy for the length of the block."""
+    if place.is_local:
+        yield Path(str(place))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in place.list():
+            (Path(folder) / name).write_bytes(place.read(name))
+        yield Path(folder)
+
+
+def parquet(table: pa.Table) -> bytes:
+    """The table as Parquet bytes, the same for the same rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,52 @@
+"""The training objective: match the flow's velocity at random times, and use the experts alike."""
+
+from dataclasses import dataclass
+
+from diffusers import QwenImageTransformer2DModel
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from viral import flow
+from viral.model.adapter import balance_loss, expert_use
+from viral.model.roles import ANALOGY
+from viral.model.velocity import predict_velocity
+from viral.train.sampler import Batch
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one forward pass came to; only `total` carries a gradient."""
+
+    total: Float[Tensor, ""]
+    flow: Float[Tensor, ""]
+    balance: Float[Tensor, ""]
+    per_sample: Float[Tensor, " b"]
+    expert_use: Float[Tensor, " e"]
+    """Share of the tokens that each expert got, mean over layers."""
+
+
+def flow_loss(transformer: QwenImageTransformer2DModel, batch: Batch, balance_weight: float) -> Losses:
+    """Flow matching on the target B' given A, A' and B, plus `balance_weight` times the routers' balance (eq. 11)."""
+    dtype = transformer.img_in.weight.dtype
+    noisy = flow.interpolate(batch.target, batch.noise, batch.t)
+    context = [image.to(dtype) for image in (batch.example_source, batch.example_target, batch.query)]
+    predicted = predict_velocity(transformer, noisy.to(dtype), context, ANALOGY, batch.t, batch.text.to(dtype))
+    # The error is taken in float32 whatever the base computes in: small differences of large velocities.
+    error = (predicted.float() - flow.velocity(batch.target, batch.noise)).square()
+    per_sample = reduce(error, "b z h w -> b", "mean")
+    balance = balance_loss(transformer)
+    matched = per_sample.mean()
+    return Losses(matched + balance_weight * balance, matched.detach(), balance.detach(), per_sample.detach(), expert_use(transformer).mean(0))
+
+
+class Objective(nn.Module):
+    """The loss as a module of a batch, since engines like DeepSpeed's hang their work on a module's forward."""
+
+    def __init__(self, transformer: QwenImageTransformer2DModel, balance_weight: float) -> None:
+        super().__init__()
+        self.transformer, self.balance_weight = transformer, balance_weight
+
+    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The fields of `Losses`; a plain tuple, which is what DeepSpeed's hooks look through."""
+        return tuple(vars(flow_loss(self.transformer, batch, self.balance_weight)).values())

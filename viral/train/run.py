@@ -1,0 +1,69 @@
+"""What a training run is: the part of the configuration and the data that decide what is learnt."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from viral.config import RunConfig, fingerprint
+from viral.model.backbone import base_hash
+from viral.storage import Manifest, Storage, read_manifest
+
+NAME = "run.json"
+LEARNT = ("steps", "batch_size", "learning_rate", "warmup", "weight_decay", "clip")
+"""Fields of `train` that decide what is learnt; workers, ZeRO stage and the rest may change in the middle of a run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The inputs of a run, flat, as people compare them."""
+
+    inputs: dict[str, Any]
+    base_sha256: str
+    data: Manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for runs that learn the same."""
+        return fingerprint(self.inputs)
+
+
+def describe_run(config: RunConfig) -> Run:
+    """What `config` would train; `ValueError` where its latents or its base are missing."""
+    latents = Storage(config.storage).join(config.latents)
+    manifest = read_manifest(latents)
+    if manifest is None or not manifest.complete:
+        raise ValueError(f"latents at {latents} are not all there; run jobs/encode_dataset.py with the same configuration")
+    shards = hashlib.sha256("".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()[:16]
+    base = base_hash(config.base_folder())
+    inputs = {
+        **{f"train.{name}": getattr(config.train, name) for name in LEARNT},
+        **{f"adapter.{name}": value for name, value in config.adapter.model_dump(mode="json").items()},
+        "seed": config.seed,
+        "latents": shards,
+        "base": base[:16],
+    }
+    return Run(inputs, base, manifest)
+
+
+def claim(storage: Storage, run: Run) -> dict[str, Any]:
+    """Make `storage` this run's folder and return its notes; `ValueError` when another run lies there."""
+    notes = json.loads(storage.read(NAME)) if storage.exists(NAME) else {}
+    before = notes.get("inputs")
+    if before is not None and before != run.inputs:
+        names = sorted(name for name in before.keys() | run.inputs.keys() if before.get(name) != run.inputs.get(name))
+        changes = ", ".join(f"{name} {before.get(name)} -> {run.inputs.get(name)}" for name in names)
+        raise ValueError(
+            f"{storage} holds a run of another configuration ({changes}); give this one its own place with storage=..., "
+            f"put the old values back, or delete {storage} to train anew"
+        )
+    if before is None:
+        notes = note(storage, inputs=run.inputs, fingerprint=run.fingerprint)
+    return notes
+
+
+def note(storage: Storage, **facts: Any) -> dict[str, Any]:
+    """Add facts to the run's notes."""
+    notes = (json.loads(storage.read(NAME)) if storage.exists(NAME) else {}) | facts
+    storage.write(NAME, json.dumps(notes, indent=1).encode())
+    return notes
