@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 IMAGES ?=
 PHOTOS ?=
 CONFIG ?= jobs/configs/tiny.yaml
-OVERRIDES := $(if $(IMAGES),images=$(IMAGES))
+OVERRIDES := $(if $(IMAGES),images=$(IMAGES) storage=runs/$(notdir $(abspath $(IMAGES))))
 
 .PHONY: setup demo serve test chaos check format bench pretrain lock clean
 
@@ -17,7 +17,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@awk '/^uv==/{p=1} p{print} p&&!/\\$$/{exit}' requirements.lock > $(VENV)/uv.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	@$(VENV)/bin/uv pip sync --python $(RUN) --require-hashes requirements.lock
+	@$(VENV)/bin/uv pip sync --compile-bytecode --python $(RUN) --require-hashes requirements.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
 	@touch $(READY)
 

@@ -69,16 +69,17 @@ def _steps(config: RunConfig, uri: str) -> None:
         answers=answers,
         commands=_commands(config),
     )
-    print(f"report: {write_report(config, facts)}")
+    print(f"report: {write_report(config, facts)} (the same figures: {config.storage}/summary.json)")
     print("\n".join(f"{what}: {command}" for what, command in facts.commands.items()))
 
 
 def _commands(config: RunConfig) -> dict[str, str]:
     """Where to look further."""
     folder = config.storage.rstrip("/")
+    server = f"mlflow server --backend-store-uri sqlite:///{folder}/mlflow/mlflow.db"
     return {
         "serve it": "make serve",
-        "browse the runs": f"mlflow server --backend-store-uri sqlite:///{folder}/mlflow/mlflow.db --port 5001",
+        "browse the runs": f"{server} --artifacts-destination {folder}/mlflow/artifacts --port {config.tracking.port}",
         "paint from files": "python jobs/edit_image.py a.png a2.png b.png -o out.png",
     }
 

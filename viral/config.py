@@ -83,6 +83,8 @@ class TrainConfig(Config):
     """Constant AdamW rate after `warmup` steps."""
     warmup: int = Field(0, ge=0)
     """Steps of linear warm-up (0: the paper's constant rate)."""
+    cooldown: int = Field(0, ge=0)
+    """Steps of linear decay at the end (0: the paper's constant rate)."""
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     """Largest gradient norm."""

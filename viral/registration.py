@@ -36,7 +36,9 @@ def register_adapter(config: RunConfig, uri: str) -> Registration:
     storage = Storage(config.storage)
     sha256 = adapter_sha256(storage.join("adapter").folder())
     if not storage.join("train").exists("done.json"):
-        raise ValueError(f"{storage} holds no finished training run; run jobs/train_adapter.py with the same configuration")
+        raise ValueError(
+            f"{storage} holds no finished training run; run jobs/train_adapter.py with the same configuration"
+        )
     run_id = json.loads(storage.join("train").read("done.json"))["run_id"]
     model = config.tracking.model_name
     version = register_version(uri, model, run_id, sha256)

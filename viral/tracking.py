@@ -23,8 +23,15 @@ from viral.config import RunConfig
 from viral.tracking_server import tracking_server
 
 __all__ = [
-    "Tracker", "TrackerAway", "alias_version", "find_version", "register_version", "resolve", "set_alias", "tracking_server",
-]  # fmt: skip
+    "Tracker",
+    "TrackerAway",
+    "alias_version",
+    "find_version",
+    "register_version",
+    "resolve",
+    "set_alias",
+    "tracking_server",
+]
 
 ARTIFACT, HASH_TAG = "adapter", "adapter_sha256"
 METRICS_PER_CALL, PARAMS_PER_CALL = 900, 90
@@ -138,15 +145,21 @@ def resolve(address: str, uri: str | None = None) -> tuple[Path, str]:
     _settle()
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
-        raise ValueError(f"{address} is in a registry whose address is not known; give tracking.uri or MLFLOW_TRACKING_URI")
+        raise ValueError(
+            f"{address} is in a registry whose address is not known; give tracking.uri or MLFLOW_TRACKING_URI"
+        )
     name, mark, which = address.removeprefix("models:/").partition("@" if "@" in address else "/")
     if not (address.startswith("models:/") and name and mark and which):
         raise ValueError(f"{address!r} is no registered version; write models:/name@alias or models:/name/version")
     with _client(uri) as client:
         try:
-            version = client.get_model_version_by_alias(name, which) if mark == "@" else client.get_model_version(name, which)
+            version = (
+                client.get_model_version_by_alias(name, which) if mark == "@" else client.get_model_version(name, which)
+            )
         except RestException as error:
-            raise ValueError(f"{address} is not in the registry at {uri} ({error.message}); run jobs/register_adapter.py") from None
+            raise ValueError(
+                f"{address} is not in the registry at {uri} ({error.message}); run jobs/register_adapter.py"
+            ) from None
     return _local_copy(uri, version), str(version.version)
 
 
@@ -193,6 +206,7 @@ def _settle() -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "GIT_PYTHON_REFRESH": "quiet",
     }
     for name, value in settings.items():

@@ -73,7 +73,9 @@ def _wait_until_healthy(uri: str, pid: int, folder: Path) -> None:
     while not _is_healthy(uri):
         if not _is_alive(pid) or time.monotonic() > end:
             words = (folder / LOG).read_text(errors="replace").strip().splitlines()[-5:]
-            raise ValueError(f"the MLflow server did not come up at {uri}; {folder / LOG} ends with: {' | '.join(words)}")
+            raise ValueError(
+                f"the MLflow server did not come up at {uri}; {folder / LOG} ends with: {' | '.join(words)}"
+            )
         time.sleep(0.2)
 
 
@@ -87,7 +89,9 @@ def _is_healthy(uri: str) -> bool:
 
 def _check(uri: str) -> None:
     if uri.startswith("http") and not _is_healthy(uri.rstrip("/")):
-        raise ValueError(f"no MLflow server answers at tracking.uri={uri}; start it, or leave tracking.uri out for one of our own")
+        raise ValueError(
+            f"no MLflow server answers at tracking.uri={uri}; start it, or leave tracking.uri out for one of our own"
+        )
 
 
 def _note(folder: Path, pid: int, port: int) -> None:
@@ -107,7 +111,9 @@ def _ours(folder: Path, port: int) -> int | None:
     if note.get("port") != port or not _is_alive(note["pid"]):
         return None
     # The number may be another process's by now; the command line tells.
-    return note["pid"] if any(str(folder / DATABASE) in word for word in psutil.Process(note["pid"]).cmdline()) else None
+    return (
+        note["pid"] if any(str(folder / DATABASE) in word for word in psutil.Process(note["pid"]).cmdline()) else None
+    )
 
 
 def _orphaned(folder: Path) -> bool:

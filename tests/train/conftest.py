@@ -49,7 +49,9 @@ def config(tmp_path: Path, tiny_base: Path) -> RunConfig:
         storage=str(tmp_path / "run"),
         base=str(tiny_base),
         adapter=AdapterConfig(rank=2, alpha=2, num_experts=3, expert_rank=2, expert_alpha=2),
-        train=TrainConfig(steps=6, batch_size=4, micro_batch=2, workers=1, log_every=2, save_every=3, learning_rate=1e-2),
+        train=TrainConfig(
+            steps=6, batch_size=4, micro_batch=2, workers=1, log_every=2, save_every=3, learning_rate=1e-2
+        ),
     )
     write_latents(Storage(run.storage).join("latents"))
     return run

@@ -11,8 +11,10 @@ from viral.train.torch_engine import TrainingTensors
 
 
 def tensors(value: float) -> TrainingTensors:
-    named = {"blocks.0.lora_A": torch.full((2, 3), value), "router": torch.full((4,), value)}
-    return TrainingTensors(named, {"exp_avg": named, "exp_avg_sq": named})
+    def named() -> dict[str, torch.Tensor]:
+        return {"blocks.0.lora_A": torch.full((2, 3), value), "router": torch.full((4,), value)}
+
+    return TrainingTensors(named(), {"exp_avg": named(), "exp_avg_sq": named()})
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def test_the_last_two_are_kept_and_the_newest_is_read(checkpoints: Checkpoints) 
 
 @pytest.mark.parametrize("name", ["step-000030.safetensors", "step-000030.json"])
 @pytest.mark.parametrize("keep", [0, 40])
-def test_a_truncated_checkpoint_falls_back_on_the_one_before(checkpoints: Checkpoints, tmp_path: Path, name: str, keep: int) -> None:
+def test_a_truncated_checkpoint_falls_back_on_the_one_before(
+    checkpoints: Checkpoints, tmp_path: Path, name: str, keep: int
+) -> None:
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
     newest, troubles = checkpoints.newest()
     assert newest is not None and newest.step == 20

@@ -27,7 +27,9 @@ def transformer(config: RunConfig) -> QwenImageTransformer2DModel:
     return model
 
 
-def run(config: RunConfig, table: LatentTable, resume: Checkpoint | None = None) -> tuple[dict[int, TrainingTensors], list[Record]]:
+def run(
+    config: RunConfig, table: LatentTable, resume: Checkpoint | None = None
+) -> tuple[dict[int, TrainingTensors], list[Record]]:
     """States by step and records of a run in this process."""
     model, states, records = transformer(config), {}, []
     if resume is not None:
@@ -67,7 +69,9 @@ def test_the_bases_bytes_are_unchanged_by_training(config: RunConfig, table: Lat
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items() if "lora_" not in name)
 
 
-def test_a_resumed_run_equals_an_uninterrupted_run_bit_for_bit(config: RunConfig, table: LatentTable, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_run_bit_for_bit(
+    config: RunConfig, table: LatentTable, tmp_path: Path
+) -> None:
     whole, records = run(config, table)
     checkpoints = Checkpoints(Storage(str(tmp_path / "kept")), "this run")
     checkpoints.save(3, whole[3])

@@ -50,7 +50,9 @@ def gathered(feeds: list[Feed], step: int) -> dict[float, Tensor]:
     """Noise and latents of a step's samples, by their time, which is unlike for each."""
     batches = [batch for feed in feeds for batch in feed(step)]
     return {
-        t.item(): torch.stack([batch.noise[i], batch.target[i], batch.query[i], batch.example_source[i], batch.example_target[i]])
+        t.item(): torch.stack(
+            [batch.noise[i], batch.target[i], batch.query[i], batch.example_source[i], batch.example_target[i]]
+        )
         for batch in batches
         for i, t in enumerate(batch.t)
     }
@@ -63,7 +65,7 @@ def test_other_seeds_draw_otherwise(table: LatentTable) -> None:
 
 def test_times_lie_between_data_and_noise_and_noise_is_standard(table: LatentTable) -> None:
     batch = next(Feed(AnalogySampler(table, 0), 256, 256)(0))
-    assert 0 < batch.t.min() and batch.t.max() < 1
+    assert batch.t.min() > 0 and batch.t.max() < 1
     assert abs(batch.noise.mean()) < 0.02 and abs(batch.noise.std() - 1) < 0.02
 
 

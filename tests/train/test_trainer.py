@@ -34,7 +34,9 @@ def on_two_workers(config: RunConfig, storage: Path) -> RunConfig:
 def stopped_after(step: int, whole: Path, storage: Path) -> None:
     """Leave at `storage` what a run killed after a checkpoint leaves."""
     for name in (f"step-{step:06d}.safetensors", f"step-{step:06d}.json"):
-        Storage(str(storage)).join("train", "checkpoints").write(name, (whole / "train" / "checkpoints" / name).read_bytes())
+        Storage(str(storage)).join("train", "checkpoints").write(
+            name, (whole / "train" / "checkpoints" / name).read_bytes()
+        )
 
 
 def test_a_run_on_two_workers_ends_with_an_adapter_and_resumes_bit_for_bit(

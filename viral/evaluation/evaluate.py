@@ -3,6 +3,7 @@
 import json
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,9 @@ def evaluate_adapter(config: RunConfig) -> EvaluationSummary:
         print(f"evaluation: {place} is up to date, {len(found.tasks)} tasks")
         return found
     _check_base(config, card.base_sha256)
-    models = Models(config.base_folder(), adapter, config.evaluate.steps, "cuda" if config.train.gpus else "cpu")
+    models = Models(
+        _absolute(config.base_folder()), adapter, config.evaluate.steps, "cuda" if config.train.gpus else "cpu"
+    )
     rows = _score(config, key, pairs, latents, models)
     return _conclude(config, key, rows, PictureTable(pairs, latents))
 
@@ -182,6 +185,11 @@ def _finished(place: Storage, key: str) -> EvaluationSummary | None:
     files = {picture.file for task in found.tasks for picture in task.pictures}
     whole = found.fingerprint == key and place.exists(TABLE) and files <= set(place.join("gallery").list())
     return found.model_copy(update={"skipped": True}) if whole else None
+
+
+def _absolute(base: str) -> str:
+    """A base folder with its whole path, as workers start in a folder of their own; a hub id as it is."""
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
 def _check_base(config: RunConfig, expected: str) -> None:

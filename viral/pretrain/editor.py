@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLProcessor
@@ -65,7 +65,7 @@ class Words:
 
     def __call__(
         self, words: list[str], images: list[tuple[Picture, ...]] | None
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"] | None]:
+    ) -> tuple[Float[Tensor, "b n d"], Int[Tensor, "b n"] | None]:
         """Hidden states after the template's prefix, and their mask unless all are of one length."""
         pictures = images or [()] * len(words)
         texts = [

@@ -58,7 +58,9 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps there are checkpoints of, good or not, ascending."""
-        return sorted(int(name[5:-5]) for name in self.storage.list() if name.startswith("step-") and name.endswith(".json"))
+        return sorted(
+            int(name[5:-5]) for name in self.storage.list() if name.startswith("step-") and name.endswith(".json")
+        )
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest good checkpoint, none if there is none, and what is wrong with those that were passed over."""
@@ -76,12 +78,18 @@ class Checkpoints:
         try:
             contents = Contents.model_validate_json(self.storage.read(_contents(step)))
         except ValidationError:
-            raise ValueError(f"checkpoint {self.storage}/{_contents(step)} is damaged: no whole JSON of a checkpoint") from None
+            raise ValueError(
+                f"checkpoint {self.storage}/{_contents(step)} is damaged: no whole JSON of a checkpoint"
+            ) from None
         if contents.fingerprint != self.fingerprint:
-            raise ValueError(f"checkpoint {name} is of another run ({contents.fingerprint}, this one is {self.fingerprint})")
+            raise ValueError(
+                f"checkpoint {name} is of another run ({contents.fingerprint}, this one is {self.fingerprint})"
+            )
         data = self.storage.read(_tensors(step))
         if hashlib.sha256(data).hexdigest() != contents.sha256:
-            raise ValueError(f"checkpoint {name} is damaged: {len(data)} bytes, {contents.size} were written, sha256 differs")
+            raise ValueError(
+                f"checkpoint {name} is damaged: {len(data)} bytes, {contents.size} were written, sha256 differs"
+            )
         return Checkpoint(step, _grouped(load(data)))
 
 

@@ -96,7 +96,9 @@ class DeepSpeedEngine:
         if self._stage == 0:
             return fill(self._parameters, optimizer, tensors, steps)
         # ZeRO makes the moments of its flat partitions at the first step; a resumed run needs them before it.
-        shards = optimizer.fp32_partitioned_groups_flat if self._stage == 3 else optimizer.single_partition_of_fp32_groups
+        shards = (
+            optimizer.fp32_partitioned_groups_flat if self._stage == 3 else optimizer.single_partition_of_fp32_groups
+        )
         for shard in shards:
             zeros = {moment: torch.zeros_like(shard) for moment in MOMENTS}
             optimizer.optimizer.state[shard] = {"step": torch.tensor(float(steps)), **zeros}

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from viral.progress import progress
 from viral.storage import Storage
@@ -52,15 +52,15 @@ class Mirror:
 @contextmanager
 def following(storage: Storage, mirror: Mirror, steps: int) -> Iterator[None]:
     """Follow the run under `storage` in a thread for the length of the block."""
-    ended, done = threading.Event(), last_step(storage)
-    with progress("training", steps, done) as advance:
-        thread = threading.Thread(target=_follow, args=(storage, mirror, advance, done, ended), name="follow", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    print("training: starting the workers", flush=True)
+    ended = threading.Event()
+    thread = threading.Thread(target=_follow, args=(storage, mirror, steps, ended), name="follow", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
     mirror.send()
 
 
@@ -70,12 +70,17 @@ def last_step(storage: Storage) -> int:
     return lines[-1]["step"] if lines else 0
 
 
-def _follow(storage: Storage, mirror: Mirror, advance: Callable[[int], None], shown: int, ended: threading.Event) -> None:
-    last = False
-    while not last:
-        last = ended.wait(POLL_S)
-        now = last_step(storage)
-        if now > shown:
-            advance(now - shown)
+def _follow(storage: Storage, mirror: Mirror, steps: int, ended: threading.Event) -> None:
+    shown, last = last_step(storage), False
+    advance: Callable[[int], None] | None = None
+    with ExitStack() as stack:
+        while not last:
+            last = ended.wait(POLL_S)
+            now = last_step(storage)
+            if now > shown and advance is None:
+                # The bar begins with the first steps, so that the workers' start does not spoil its time left.
+                advance = stack.enter_context(progress("training", steps, now))
+            elif advance is not None and now > shown:
+                advance(now - shown)
             shown = now
-        mirror.send()
+            mirror.send()

@@ -78,8 +78,10 @@ def is_due(step: int, every: int, last: int) -> bool:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then constant: a function of the step alone, so there is no schedule to save."""
-    return config.learning_rate * min(1.0, (step + 1) / config.warmup) if config.warmup else config.learning_rate
+    """Linear warm-up, constant, linear cool-down: a function of the step alone, so there is no schedule to save."""
+    rising = (step + 1) / config.warmup if config.warmup else 1.0
+    falling = (config.steps - step) / config.cooldown if config.cooldown else 1.0
+    return config.learning_rate * min(1.0, rising, falling)
 
 
 def stop_if_not_finite(losses: Losses, batch: Batch, step: int) -> None:
@@ -87,7 +89,9 @@ def stop_if_not_finite(losses: Losses, batch: Batch, step: int) -> None:
     if torch.isfinite(losses.total):
         return
     finite = torch.isfinite(losses.per_sample).tolist()
-    tasks = sorted({task for task, good in zip(batch.tasks, finite) if not good}) or sorted(set(batch.tasks))
+    tasks = sorted({task for task, good in zip(batch.tasks, finite, strict=True) if not good}) or sorted(
+        set(batch.tasks)
+    )
     raise NonFiniteLoss(
         f"the loss is {losses.total.item()} at step {step + 1}, task {', '.join(tasks)}; the last checkpoint stays. "
         "Look at that task's pairs, or lower train.learning_rate, and start anew under another storage="

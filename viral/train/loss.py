@@ -37,7 +37,13 @@ def flow_loss(transformer: QwenImageTransformer2DModel, batch: Batch, balance_we
     per_sample = reduce(error, "b z h w -> b", "mean")
     balance = balance_loss(transformer)
     matched = per_sample.mean()
-    return Losses(matched + balance_weight * balance, matched.detach(), balance.detach(), per_sample.detach(), expert_use(transformer).mean(0))
+    return Losses(
+        matched + balance_weight * balance,
+        matched.detach(),
+        balance.detach(),
+        per_sample.detach(),
+        expert_use(transformer).mean(0),
+    )
 
 
 class Objective(nn.Module):

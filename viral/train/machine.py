@@ -1,4 +1,4 @@
-"""What the machine of a worker is busy with, under the names of MLflow's system metrics, so that its page shows them."""
+"""What a worker's machine is busy with, under the names of MLflow's system metrics, so that its page shows them."""
 
 import psutil
 import torch

@@ -31,11 +31,11 @@ class Meter:
 
     def add(self, losses: Losses, batch: Batch) -> None:
         """Count one micro batch."""
-        count = len(batch.tasks)
+        count = float(len(batch.tasks))
         self._count("loss", losses.total.item(), count)
         self._count("loss_flow", losses.flow.item(), count)
         self._count("loss_balance", losses.balance.item(), count)
-        for task, value in zip(batch.tasks, losses.per_sample.tolist()):
+        for task, value in zip(batch.tasks, losses.per_sample.tolist(), strict=True):
             self._count(f"loss_task/{task}", value)
         for expert, share in enumerate(losses.expert_use.tolist()):
             self._count(f"expert_use/{expert}", share, count)
@@ -57,7 +57,7 @@ class Meter:
         self.totals = torch.zeros(2, len(self.places), dtype=torch.float64)
         self.since = time.perf_counter()
 
-    def _count(self, name: str, value: float, weight: float = 1) -> None:
+    def _count(self, name: str, value: float, weight: float = 1.0) -> None:
         place = self.places[name]
         self.totals[0, place] += weight * value
         self.totals[1, place] += weight

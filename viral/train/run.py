@@ -33,7 +33,7 @@ def describe_run(config: RunConfig) -> Run:
     latents = Storage(config.storage).join(config.latents)
     manifest = read_manifest(latents)
     if manifest is None or not manifest.complete:
-        raise ValueError(f"latents at {latents} are not all there; run jobs/encode_dataset.py with the same configuration")
+        raise ValueError(f"latents at {latents} are not all there; run jobs/encode_dataset.py first")
     shards = hashlib.sha256("".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()[:16]
     base = base_hash(config.base_folder())
     inputs = {
@@ -54,8 +54,8 @@ def claim(storage: Storage, run: Run) -> dict[str, Any]:
         names = sorted(name for name in before.keys() | run.inputs.keys() if before.get(name) != run.inputs.get(name))
         changes = ", ".join(f"{name} {before.get(name)} -> {run.inputs.get(name)}" for name in names)
         raise ValueError(
-            f"{storage} holds a run of another configuration ({changes}); give this one its own place with storage=..., "
-            f"put the old values back, or delete {storage} to train anew"
+            f"{storage} holds a run of another configuration ({changes}); put the old values back, give this one "
+            f"a place of its own with storage=..., or delete {storage} to train anew"
         )
     if before is None:
         notes = note(storage, inputs=run.inputs, fingerprint=run.fingerprint)

@@ -59,7 +59,9 @@ class AnalogySampler:
             )
         chance = np.array([(weights or {}).get(task, 1.0) for task in self.rows])
         if (chance < 0).any() or not chance.sum() > 0:
-            raise ValueError(f"task weights {dict(zip(self.rows, chance.tolist()))} must be >= 0 and not all zero")
+            raise ValueError(
+                f"task weights {dict(zip(self.rows, chance.tolist(), strict=True))} must be >= 0 and not all zero"
+            )
         self.chance = chance / chance.sum()
 
     def draw(self, index: int) -> Draw:
@@ -75,8 +77,11 @@ class AnalogySampler:
         queries = [self.table[draw.query] for draw in draws]
         shapes = {tuple(image.shape) for pair in (*examples, *queries) for image in (pair.source, pair.target)}
         if len(shapes) > 1:
-            raise ValueError(f"latents of one batch differ in shape: {sorted(shapes)}; encode all pairs at one data.size")
-        noise, t = zip(*(self._chance(draw.index, shapes.copy().pop()) for draw in draws))
+            raise ValueError(
+                f"latents of one batch differ in shape: {sorted(shapes)}; encode all pairs at one data.size"
+            )
+        shape = shapes.pop()
+        noise, t = zip(*(self._chance(draw.index, shape) for draw in draws), strict=True)
         return Batch(
             tasks=tuple(draw.task for draw in draws),
             example_source=_stack([pair.source for pair in examples]),
@@ -119,7 +124,9 @@ class Feed:
         """Micro batches of one optimizer step."""
         indices = step_indices(step, self.batch_size, self.rank, self.world)
         for start in range(0, len(indices), self.micro_batch):
-            yield self.sampler.collate([self.sampler.draw(index) for index in indices[start : start + self.micro_batch]])
+            yield self.sampler.collate(
+                [self.sampler.draw(index) for index in indices[start : start + self.micro_batch]]
+            )
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

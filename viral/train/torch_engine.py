@@ -66,11 +66,15 @@ class TorchEngine:
 def whole(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingTensors:
     """Adapter and moments of an optimizer that holds every parameter whole."""
     adapter = {name: _copy(parameter) for name, parameter in parameters.items()}
-    moments = {moment: {name: _copy(optimizer.state[p][moment]) for name, p in parameters.items()} for moment in MOMENTS}
+    moments = {
+        moment: {name: _copy(optimizer.state[p][moment]) for name, p in parameters.items()} for moment in MOMENTS
+    }
     return TrainingTensors(adapter, moments)
 
 
-def fill(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: TrainingTensors, steps: int) -> None:
+def fill(
+    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: TrainingTensors, steps: int
+) -> None:
     """Give an optimizer that holds every parameter whole its moments after `steps` steps."""
     for name, parameter in parameters.items():
         moments = {key: tensors.moments[key][name].to(parameter.device, copy=True) for key in MOMENTS}

@@ -93,10 +93,14 @@ def _fit(job: Job, storage: Storage) -> None:
     trainer = TorchTrainer(
         work,
         train_loop_config={"job": job},
-        scaling_config=ScalingConfig(num_workers=train.workers, use_gpu=train.gpus, resources_per_worker=_resources(train.gpus)),
+        scaling_config=ScalingConfig(
+            num_workers=train.workers, use_gpu=train.gpus, resources_per_worker=_resources(train.gpus)
+        ),
         torch_config=TorchConfig(backend="nccl" if train.gpus else "gloo"),
         run_config=RayRunConfig(
-            name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(runs), failure_config=FailureConfig(max_failures=train.max_failures)
+            name=f"fit-{uuid.uuid4().hex[:8]}",
+            storage_path=str(runs),
+            failure_config=FailureConfig(max_failures=train.max_failures),
         ),
     )
     try:
@@ -107,7 +111,7 @@ def _fit(job: Job, storage: Storage) -> None:
     _raise_reason(storage)
 
 
-def _resources(gpus: bool) -> dict[str, float]:
+def _resources(gpus: bool) -> dict[str, int]:
     return {"CPU": 1, "GPU": 1} if gpus else {"CPU": 1}
 
 
@@ -129,7 +133,9 @@ def _wait_for_pictures(painter: ActorHandle, step: int) -> None:
 
 def _describe(config: RunConfig, run: Run, tracker: Tracker) -> None:
     """Log what the run is made of."""
-    workers = {f"train.{name}": getattr(config.train, name) for name in ("workers", "micro_batch", "zero_stage", "gpus")}
+    workers = {
+        f"train.{name}": getattr(config.train, name) for name in ("workers", "micro_batch", "zero_stage", "gpus")
+    }
     tracker.log_params({**run.inputs, "base.name": config.base, **workers})
     profile = json.dumps({"shards": len(run.data.shards), "rows": sum(shard.rows for shard in run.data.shards)})
     source = str(Storage(config.storage).join(config.latents))

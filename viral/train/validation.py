@@ -48,7 +48,9 @@ class Painter:
         add_adapter(self.transformer, config.adapter, config.seed)
         table = LatentTable(Storage(config.storage).join(config.latents))
         self.text = torch.from_numpy(table.text)[None].to(device, dtype)
-        self.analogies = {task: pair for task in table.tasks if (pair := _analogy(table, task, config.seed)) is not None}
+        self.analogies = {
+            task: pair for task in table.tasks if (pair := _analogy(table, task, config.seed)) is not None
+        }
         self.context = [self._stack([images[i] for images in self._images()]) for i in range(len(COLUMNS) - 1)]
 
     def paint(self, step: int) -> bool:
@@ -69,7 +71,11 @@ class Painter:
         return [(a.source, a.target, b.source, b.target) for a, b in self.analogies.values()]
 
     def _stack(self, images: list[np.ndarray]) -> Float[Tensor, "b z h w"]:
-        return torch.from_numpy(np.stack(images)).to(self.text.device, self.text.dtype) if images else torch.empty(0, 1, 1, 1)
+        return (
+            torch.from_numpy(np.stack(images)).to(self.text.device, self.text.dtype)
+            if images
+            else torch.empty(0, 1, 1, 1)
+        )
 
 
 def _analogy(table: LatentTable, task: str, seed: int) -> tuple[LatentPair, LatentPair] | None:

@@ -13,7 +13,7 @@ from ray.actor import ActorHandle
 
 from viral.config import RunConfig
 from viral.data.latents import LatentTable
-from viral.model.adapter import AdapterCard, add_adapter, adapter_parameters, load_adapter_state, save_adapter
+from viral.model.adapter import AdapterCard, adapter_parameters, add_adapter, load_adapter_state, save_adapter
 from viral.model.backbone import load_backbone
 from viral.storage import Storage
 from viral.tasks import describe_task
@@ -122,7 +122,11 @@ def _keep(job: Job, transformer: Any) -> None:
     """Put the trained adapter under storage/adapter, its card last."""
     config, place = job.config, Storage(job.config.storage).join("adapter")
     card = AdapterCard(
-        adapter=config.adapter, base=config.base, base_sha256=job.base_sha256, size=config.data.size, steps=config.train.steps
+        adapter=config.adapter,
+        base=config.base,
+        base_sha256=job.base_sha256,
+        size=config.data.size,
+        steps=config.train.steps,
     )
     with tempfile.TemporaryDirectory() as folder:
         card = save_adapter(transformer, Path(folder), card)
