@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: one Ray cluster, one small base of random weights."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,16 @@ install_import_hook("viral", "beartype.beartype")
 
 from viral.config import RunConfig  # noqa: E402
 from viral.pretrain.pictures import Photograph, Pictures  # noqa: E402
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failed run, unless it was skipped for want of a GPU."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", [])] if reporter else []
+    unexcused = [reason for reason in skipped if "GPU" not in reason]
+    if os.environ.get("CI") and unexcused:
+        reporter.write_line(f"skipped for other reasons than a missing GPU: {unexcused}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from viral.data.degradations import dark, rain, watermark
 from viral.pretrain.pictures import COLOURS, Picture, Pictures, Shape, background, draw, random_shapes
 
 
@@ -37,16 +38,8 @@ def colorize(p: Picture, rng: np.random.Generator) -> Edited:
     return Edited(gray(p), p, "add natural color", "add natural color")
 
 
-def dark(p: Picture, rng: np.random.Generator) -> Picture:
-    """Less light with shot and read noise."""
-    light = (p ** np.float32(2.2)) * np.float32(rng.uniform(0.04, 0.2))
-    photons = rng.uniform(300, 3000)
-    shot = rng.normal(size=p.shape) * np.sqrt(light / photons)
-    return np.clip(light + shot + rng.normal(size=p.shape) * 0.002, 0, 1).astype(np.float32) ** np.float32(1 / 2.2)
-
-
 def brighten(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(dark(p, rng), p, "brighten the dark photo", "brighten the dark photo")
+    return Edited(dark(p, rng).picture, p, "brighten the dark photo", "brighten the dark photo")
 
 
 def darken(p: Picture, rng: np.random.Generator) -> Edited:
@@ -59,30 +52,8 @@ def edges(p: Picture, rng: np.random.Generator) -> Edited:
     return Edited(p, np.repeat(lines[..., None], 3, axis=2), "draw the edges", "draw the edges")
 
 
-def _mark(p: Picture, rng: np.random.Generator) -> Picture:
-    """A half transparent line of letters laid over the picture."""
-    size = len(p)
-    letters = "".join(chr(65 + i) for i in rng.integers(0, 26, int(rng.integers(3, 7))))
-    layer = np.zeros((size * 4, size * 4), np.uint8)
-    origin = (int(rng.uniform(0, 1.2) * size), int(rng.uniform(1, 3.8) * size))
-    cv2.putText(
-        layer,
-        letters,
-        origin,
-        int(rng.choice([0, 2, 4])),
-        float(rng.uniform(1.2, 3)) * size / 64,
-        255,
-        int(rng.integers(3, 9)),
-    )
-    turn = cv2.getRotationMatrix2D((size * 2, size * 2), float(rng.uniform(-35, 35)), 1)
-    layer = cv2.resize(cv2.warpAffine(layer, turn, (size * 4, size * 4)), (size, size), interpolation=cv2.INTER_AREA)
-    alpha = layer[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.35, 0.75))
-    ink = np.float32(rng.choice([0.05, 1.0], p=[0.25, 0.75]))
-    return p * (1 - alpha) + ink * alpha
-
-
 def unmark(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(_mark(p, rng), p, "remove the watermark", "remove the watermark")
+    return Edited(watermark(p, rng).picture, p, "remove the watermark", "remove the watermark")
 
 
 def blur(p: Picture, rng: np.random.Generator) -> Edited:
@@ -100,14 +71,7 @@ def denoise(p: Picture, rng: np.random.Generator) -> Edited:
 
 
 def derain(p: Picture, rng: np.random.Generator) -> Edited:
-    drops = (rng.random(p.shape[:2]) > rng.uniform(0.975, 0.992)).astype(np.float32)
-    length, slant = int(rng.integers(5, 13)), rng.uniform(-0.5, 0.5)
-    kernel = np.zeros((length, length), np.float32)
-    cv2.line(
-        kernel, (int(length / 2 - slant * length / 2), 0), (int(length / 2 + slant * length / 2), length - 1), 1.0, 1
-    )
-    streaks = np.clip(cv2.filter2D(drops, -1, kernel), 0, 1)[..., None] * np.float32(rng.uniform(0.3, 0.6))
-    return Edited(np.clip(p + streaks, 0, 1), p, "remove the rain", "remove the rain")
+    return Edited(rain(p, rng).picture, p, "remove the rain", "remove the rain")
 
 
 def tint(p: Picture, rng: np.random.Generator) -> Edited:

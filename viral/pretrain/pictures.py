@@ -7,11 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float
 from PIL import Image
 
-Picture = Float[np.ndarray, "y x 3"]
-"""RGB in 0..1."""
+from viral.data.degradations import Picture
 
 COLOURS = {
     "red": (0.85, 0.15, 0.15),
