@@ -45,13 +45,24 @@ def photographs(folder: Path) -> list[Photograph]:
     if manifest.is_file():
         rows = [json.loads(line) for line in manifest.read_text().splitlines()]
         rows = [row for row in rows if row["task"] == "photo" and row["licence_class"] == "permissive"]
-        found = [_read(folder / row["source"], row["id"], row["licence"], row["origin"]) for row in rows]
+        pages = _pages(folder / "coco_meta.json")
+        found = [
+            _read(folder / row["source"], row["id"], row["licence"], pages.get(row["source"], row["origin"]))
+            for row in rows
+        ]
     else:
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
         found = [_read(path, path.stem, "as given", str(path.relative_to(folder))) for path in files]
     if not found:
         raise ValueError(f"no photograph under {folder}; give PHOTOS a folder of images whose licence allows training")
     return found
+
+
+def _pages(meta: Path) -> dict[str, str]:
+    """The address at which each photograph was published, by file, for those of COCO: who took it is said there."""
+    if not meta.is_file():
+        return {}
+    return {image["file"]: image["flickr_url"] for image in json.loads(meta.read_text())["images"]}
 
 
 def _read(path: Path, name: str, licence: str, origin: str) -> Photograph:
