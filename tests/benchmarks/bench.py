@@ -43,7 +43,8 @@ def row(
     gate = error < TOLERANCE
     return {
         "id": name, "workload": workload, "peer": peer, "ours": min(a for a, _ in repeats),
-        "theirs": min(b for _, b in repeats), "ratio": ratio if gate else None, "bar": bar, "gate": f"error {error:.1e}",
+        "theirs": min(b for _, b in repeats), "ratio": ratio if gate else None, "bar": bar,
+        "gate": f"error {error:.1e}",
         "passed": gate and ratio >= bar,
     }  # fmt: skip
 

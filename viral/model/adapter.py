@@ -84,13 +84,14 @@ def load_adapter_state(transformer: nn.Module, state: dict[str, Tensor]) -> None
     if parameters.keys() != state.keys():
         odd = sorted(parameters.keys() ^ state.keys())
         raise ValueError(
-            f"adapter tensors do not fit: {len(odd)} names differ, first {odd[0]}; use the adapter's own configuration"
+            f"adapter tensors do not fit: {len(odd)} names differ, first {odd[0]}; use its own configuration"
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
             if parameter.shape != state[name].shape:
                 raise ValueError(
-                    f"{name}: got {tuple(state[name].shape)}, expected {tuple(parameter.shape)}; is it for another base?"
+                    f"{name}: got {tuple(state[name].shape)}, expected {tuple(parameter.shape)}; "
+                    "load it on the base it was trained on"
                 )
             if not torch.isfinite(state[name]).all():
                 raise ValueError(
