@@ -94,9 +94,9 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Task("edge", "Edge detection", edge, "edge_f1", higher_is_better=True),
-        Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False, weight=2),
+        Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False, weight=2.0),
         Task("low_light", "Low-light enhancement", low_light, "psnr", higher_is_better=True),
-        Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False, weight=3),
+        Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False, weight=3.0),
         Task("negative", "Negative", negative, "psnr", higher_is_better=True),
     )
 }
