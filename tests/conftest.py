@@ -15,6 +15,11 @@ from viral.config import RunConfig  # noqa: E402
 from viral.pretrain.pictures import Photograph, Pictures  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The served application holds processors of the shared cluster until the session ends: it comes last."""
+    items.sort(key=lambda item: "serve" in item.path.parts)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a skipped test is a failed run, unless it was skipped for want of a GPU."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
