@@ -82,6 +82,7 @@ def save_base(
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
     """Write a folder that `QwenImageEditPlusPipeline.from_pretrained` opens, weights rounded to `dtype`."""
+    vae.register_to_config(_name_or_path="")  # where it was loaded from is nobody's concern
     QwenImageEditPlusPipeline(
         scheduler=build_scheduler(), vae=vae.to(dtype), text_encoder=text_encoder.to(dtype), tokenizer=tokenizer,
         processor=build_processor(tokenizer), transformer=transformer.to(dtype),
