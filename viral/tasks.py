@@ -89,14 +89,13 @@ def negative(image: Image, rng: np.random.Generator) -> Rendering:
     return Rendering(image, 255 - image)
 
 
-# A gentle change is a small part of the loss beside a violent one like edges: it is drawn more often for that.
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Task("edge", "Edge detection", edge, "edge_f1", higher_is_better=True),
-        Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False, weight=2.0),
+        Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False),
         Task("low_light", "Low-light enhancement", low_light, "psnr", higher_is_better=True),
-        Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False, weight=3.0),
+        Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False),
         Task("negative", "Negative", negative, "psnr", higher_is_better=True),
     )
 }
