@@ -55,8 +55,8 @@ pipeline_tag: image-to-image
 
 An image model that edits as told in words, in the layout and of the classes of Qwen-Image-Edit-2511
 (`QwenImageEditPlusPipeline.from_pretrained` opens it), small enough to ship with the package and to run on two cores.
-It is a stand-in for trying the platform, not a product: pictures of 64 x 64 pixels, the {len(edits.PHOTO_EDITS)}-odd
-edits of `viral/pretrain/edits.py`, and nothing else.
+It is a stand-in for trying the platform, not a product: pictures of 64 x 64 pixels, the
+{len(set(edits.PHOTO_EDITS)) + 2} kinds of edit of `viral/pretrain/edits.py`, and nothing else.
 
 | part | class | how it was made | cost |
 |---|---|---|---|
