@@ -13,6 +13,9 @@ from viral.model.roles import ANALOGY
 from viral.model.velocity import predict_velocity
 from viral.train.sampler import Batch
 
+GENTLEST = 0.02
+"""Added to an edit's mean square distance in latents, whose variance is of the order of 1."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -44,6 +47,16 @@ def flow_loss(transformer: QwenImageTransformer2DModel, batch: Batch, balance_we
         per_sample.detach(),
         expert_use(transformer).mean(0),
     )
+
+
+def edit_weight(query: Float[Tensor, "b z h w"], target: Float[Tensor, "b z h w"]) -> Float[Tensor, " b"]:
+    """What a sample's error counts: the inverse of how far, root mean square, the edit moves the latents.
+
+    Removing a watermark changes little and drawing edges everything, so their plain errors differ twentyfold, and
+    the gentle edits would be learnt last. `GENTLEST` bounds the weight of an edit that changes nothing.
+    """
+    distance = reduce((target - query).square(), "b z h w -> b", "mean")
+    return (distance + GENTLEST).rsqrt()
 
 
 class Objective(nn.Module):
