@@ -88,6 +88,9 @@ class TrainConfig(Config):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     """Largest gradient norm."""
+    weigh_edits: bool = False
+    """Weigh each sample's error by the inverse of how far its edit moves the image, so that gentle edits count as
+    much as drastic ones (ours; the paper's loss weighs all alike)."""
     log_every: int = Field(10, ge=1)
     save_every: int = Field(150, ge=1)
     """Steps between checkpoints, and between grids of validation images."""

@@ -14,7 +14,7 @@ from viral.model.backbone import load_backbone
 from viral.storage import Storage
 from viral.train.checkpoint import Checkpoint, Checkpoints
 from viral.train.loop import Hooks, NonFiniteLoss, learning_rate, train
-from viral.train.loss import Objective
+from viral.train.loss import GENTLEST, Objective, edit_weight
 from viral.train.meter import Record
 from viral.train.sampler import AnalogySampler, Feed
 from viral.train.torch_engine import TorchEngine, TrainingTensors
@@ -95,6 +95,16 @@ def test_the_loss_falls(config: RunConfig, table: LatentTable) -> None:
     longer = config.model_copy(update={"train": config.train.model_copy(update={"steps": 60, "log_every": 20})})
     _, records = run(longer, table)
     assert records[-1].metrics["loss"] < records[0].metrics["loss"]
+
+
+def test_gentle_edits_count_more_when_edits_are_weighed(config: RunConfig, table: LatentTable) -> None:
+    batch = next(Feed(AnalogySampler(table, 0), 4, 4)(0))
+    gentle = replace(batch, target=batch.query + 0.01 * (batch.target - batch.query))
+    weights = edit_weight(batch.query, batch.target), edit_weight(gentle.query, gentle.target)
+    assert (weights[0] < weights[1]).all() and weights[1].max() <= GENTLEST**-0.5
+    plain, weighed = (Objective(transformer(config), 0.0, weigh)(gentle) for weigh in (False, True))
+    assert weighed[0].item() == pytest.approx((weights[1] * plain[3]).mean().item())
+    assert weighed[1] == plain[1]  # what is reported as the flow's error stays comparable
 
 
 def test_a_record_tells_losses_by_task_norm_speed_and_expert_use(config: RunConfig, table: LatentTable) -> None:

@@ -22,6 +22,7 @@ class Losses:
     """What one forward pass came to; only `total` carries a gradient."""
 
     total: Float[Tensor, ""]
+    """What is minimised: the flow's error, weighed or not, and the balance."""
     flow: Float[Tensor, ""]
     balance: Float[Tensor, ""]
     per_sample: Float[Tensor, " b"]
@@ -29,8 +30,13 @@ class Losses:
     """Share of the tokens that each expert got, mean over layers."""
 
 
-def flow_loss(transformer: QwenImageTransformer2DModel, batch: Batch, balance_weight: float) -> Losses:
-    """Flow matching on the target B' given A, A' and B, plus `balance_weight` times the routers' balance (eq. 11)."""
+def flow_loss(
+    transformer: QwenImageTransformer2DModel, batch: Batch, balance_weight: float, weigh_edits: bool
+) -> Losses:
+    """Flow matching on the target B' given A, A' and B, plus `balance_weight` times the routers' balance (eq. 11).
+
+    With `weigh_edits` each sample's error counts `edit_weight` times.
+    """
     dtype = transformer.img_in.weight.dtype
     noisy = flow.interpolate(batch.target, batch.noise, batch.t)
     context = [image.to(dtype) for image in (batch.example_source, batch.example_target, batch.query)]
@@ -40,8 +46,9 @@ def flow_loss(transformer: QwenImageTransformer2DModel, batch: Batch, balance_we
     per_sample = reduce(error, "b z h w -> b", "mean")
     balance = balance_loss(transformer)
     matched = per_sample.mean()
+    counted = (edit_weight(batch.query, batch.target) * per_sample).mean() if weigh_edits else matched
     return Losses(
-        matched + balance_weight * balance,
+        counted + balance_weight * balance,
         matched.detach(),
         balance.detach(),
         per_sample.detach(),
@@ -62,10 +69,12 @@ def edit_weight(query: Float[Tensor, "b z h w"], target: Float[Tensor, "b z h w"
 class Objective(nn.Module):
     """The loss as a module of a batch, since engines like DeepSpeed's hang their work on a module's forward."""
 
-    def __init__(self, transformer: QwenImageTransformer2DModel, balance_weight: float) -> None:
+    def __init__(
+        self, transformer: QwenImageTransformer2DModel, balance_weight: float, weigh_edits: bool = False
+    ) -> None:
         super().__init__()
-        self.transformer, self.balance_weight = transformer, balance_weight
+        self.transformer, self.balance_weight, self.weigh_edits = transformer, balance_weight, weigh_edits
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """The fields of `Losses`; a plain tuple, which is what DeepSpeed's hooks look through."""
-        return tuple(vars(flow_loss(self.transformer, batch, self.balance_weight)).values())
+        return tuple(vars(flow_loss(self.transformer, batch, self.balance_weight, self.weigh_edits)).values())

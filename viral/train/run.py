@@ -10,7 +10,7 @@ from viral.model.backbone import base_hash
 from viral.storage import Manifest, Storage, read_manifest
 
 NAME = "run.json"
-LEARNT = ("steps", "batch_size", "learning_rate", "warmup", "weight_decay", "clip")
+LEARNT = ("steps", "batch_size", "learning_rate", "warmup", "cooldown", "weight_decay", "clip", "weigh_edits")
 """Fields of `train` that decide what is learnt; workers, ZeRO stage and the rest may change in the middle of a run."""
 
 

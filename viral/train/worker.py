@@ -89,7 +89,8 @@ def _engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine
         parameter.data = parameter.data.float()
     if checkpoint is not None:
         load_adapter_state(transformer, checkpoint.tensors.adapter)
-    engine = DeepSpeedEngine(Objective(transformer, config.adapter.balance_weight), config.train)
+    objective = Objective(transformer, config.adapter.balance_weight, config.train.weigh_edits)
+    engine = DeepSpeedEngine(objective, config.train)
     if checkpoint is not None:
         engine.restore(checkpoint.tensors, checkpoint.step)
     return engine
