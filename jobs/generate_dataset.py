@@ -12,8 +12,10 @@ def main() -> None:
 
     from viral.cluster import connect
     from viral.data.pairs import generate_pairs
+    from viral.data.photographs import check_images
 
     try:
+        check_images(config)  # before the half minute that Ray takes to start
         with connect(config):
             manifest = generate_pairs(config)
     except ValueError as error:

@@ -28,9 +28,11 @@ def main() -> None:
 
 def _run(config: RunConfig) -> None:
     from viral.cluster import check_port, connect
+    from viral.data.photographs import check_images
     from viral.tracking import tracking_server
 
     check_port(config.serve.port, "serve.port")  # before the minutes of work that come first
+    check_images(config)
     with ExitStack() as stack:
         print("== starting MLflow and Ray", flush=True)
         uri = stack.enter_context(tracking_server(config))

@@ -44,6 +44,27 @@ def test_a_full_disk_names_the_folder_and_keeps_the_old_file(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["shard"]
 
 
+HOLD = """
+import sys
+from viral.storage import Storage
+
+with Storage(sys.argv[1]).alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_belongs_to_one_process_until_that_ends_however_it_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another process"), Storage(str(tmp_path)).alone():
+            pass
+        other.kill()
+    with Storage(str(tmp_path)).alone():
+        assert Storage(str(tmp_path)).list() == []
+
+
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "table").write_text("not a folder")
     with pytest.raises(ValueError, match="a file stands where a folder should be"):

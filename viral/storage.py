@@ -1,6 +1,7 @@
 """Where tables lie: a local folder or an object store, through pyarrow's file systems, and the manifest of a table."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 MANIFEST = "manifest.json"
 PENDING = ".tmp"
+LOCK = ".lock"
 
 _WITHOUT_FOLDERS = ("s3", "gcs", "abfs")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -84,7 +86,7 @@ class Storage:
         """Names of the files here, sorted; an unfinished write is not among them."""
         infos = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         names = [info.base_name for info in infos if info.type == fs.FileType.File]
-        return sorted(name for name in names if not name.endswith(PENDING))
+        return sorted(name for name in names if name != LOCK and not name.endswith(PENDING))
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -116,6 +118,24 @@ class Storage:
         with _told(self):
             Path(self._root).mkdir(parents=True, exist_ok=True)
         return Path(self._root)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep a local folder to this process for the length of the block; `ValueError` while another one has it.
+
+        The lock goes with the process, however it ends. An object store has none.
+        """
+        if not self.is_local:
+            yield
+            return
+        with (self.folder() / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{self} is being written by another process; wait for it, stop it, or set another storage"
+                ) from None
+            yield
 
     @property
     def is_local(self) -> bool:

@@ -80,18 +80,19 @@ class Listing:
     rejected: dict[str, str]
 
 
+def check_images(config: RunConfig) -> None:
+    """`ValueError` if `config.images` is no folder or holds no file named as an image; reads none of them."""
+    if config.images is not None:
+        _named_as_images(config.images, Storage(config.images).walk())
+
+
 def photo_files(config: RunConfig) -> Listing:
     """Every file of `config.images` with its sha256, without decoding it; `ValueError` if none is named as an image."""
     if config.images is None:
         return Listing(tuple(_shipped_file(*row) for row in SHIPPED), {})
     folder = Storage(config.images)
     names = folder.walk()
-    images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    if not images:
-        raise ValueError(
-            f"images: {config.images} holds no photograph among its {len(names)} files; give a folder with files named "
-            f"*{', *'.join(sorted(SUFFIXES))}"
-        )
+    images = _named_as_images(config.images, names)
     others = {name: f"not named as an image: {' '.join(sorted(SUFFIXES))}" for name in names if name not in set(images)}
     return Listing(tuple(_folder_file(folder, name) for name in images), others)
 
@@ -153,6 +154,16 @@ def _split(config: RunConfig, found: list[Photograph], rejected: dict[str, str])
     sources = {photo.source_id for photo in found}
     apart = held_apart(config, sources, whose, f"\nnot usable:{reasons}" if reasons else "")
     return tuple(replace(photo, split="test" if photo.source_id in apart else "train") for photo in found)
+
+
+def _named_as_images(folder: str, names: list[str]) -> list[str]:
+    images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if not images:
+        raise ValueError(
+            f"images: {folder} holds no photograph among its {len(names)} files; give a folder with files named "
+            f"*{', *'.join(sorted(SUFFIXES))}"
+        )
+    return images
 
 
 def _shipped_file(package: str, name: str, source_id: str, licence: str) -> PhotoFile:

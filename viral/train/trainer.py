@@ -48,11 +48,16 @@ class TrainResult:
 def train_adapter(config: RunConfig) -> TrainResult:
     """Train the adapter of `config` on its latents; goes on where an interrupted run stopped, does nothing when done.
 
-    `ValueError` where the latents are missing or unfit, where `storage` holds a run of another configuration, and for
-    a loss that is not finite.
+    `ValueError` where the latents are missing or unfit, where `storage` holds a run of another configuration or
+    is being trained in by another process, and for a loss that is not finite.
     """
     config = _absolute(config)
     storage, run = Storage(config.storage).join("train"), describe_run(config)
+    with storage.alone():
+        return _train_alone(config, storage, run)
+
+
+def _train_alone(config: RunConfig, storage: Storage, run: Run) -> TrainResult:
     notes = claim(storage, run)
     if storage.exists(DONE):
         print("training: done before with the same configuration and data, nothing to do", flush=True)
