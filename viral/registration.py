@@ -30,7 +30,7 @@ class Registration:
 def register_adapter(config: RunConfig, uri: str) -> Registration:
     """Register `storage`/adapter at the MLflow server `uri`; the same adapter again registers no new version.
 
-    The alias `champion` moves to it when the evaluation says that training made no task worse and at least one better.
+    The alias `champion` moves to it when the evaluation says that training made more tasks better than worse.
     `ValueError` where there is no adapter or no training run to take it from.
     """
     storage = Storage(config.storage)
@@ -59,11 +59,13 @@ def judge(summary: EvaluationSummary | None) -> tuple[bool, str]:
         return False, "it has not been evaluated; run jobs/evaluate_adapter.py, then this again"
     worse = [task.task for task in summary.tasks if task.against("before").high < 0]
     better = [task.task for task in summary.tasks if task.improved]
-    if worse:
-        return False, f"training made {', '.join(worse)} worse"
-    if not better:
-        return False, "training made no task better, all paired intervals reach zero"
-    return True, f"training made {', '.join(better)} better and nothing worse"
+    if len(better) <= len(worse):
+        return False, f"training made {_names(better)} better and {_names(worse)} worse, by paired intervals"
+    return True, f"training made {_names(better)} better and {_names(worse)} worse"
+
+
+def _names(tasks: list[str]) -> str:
+    return ", ".join(tasks) or "nothing"
 
 
 def _summary(storage: Storage) -> EvaluationSummary | None:
