@@ -36,7 +36,7 @@ def _lines(what: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
         elapsed = time.monotonic() - start
         if elapsed - max(spoken, 0.0) >= LINE_EVERY_S or (count >= total and spoken != elapsed):
             spoken = elapsed
-            left = elapsed / max(count - done, 1) * max(total - count, 0)
-            print(f"{what}: {count}/{total}, {elapsed:.0f} s so far, about {left:.0f} s left", flush=True)
+            rest = f", about {elapsed / (count - done) * (total - count):.0f} s left" if count > done else ""
+            print(f"{what}: {count}/{total}, {elapsed:.0f} s so far{rest}", flush=True)
 
     yield advance

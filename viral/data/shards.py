@@ -1,5 +1,6 @@
 """A table made shard by shard with Ray Data: killed at any moment and run again, it ends with the same bytes."""
 
+import logging
 import pickle
 import sys
 from collections import Counter
@@ -115,6 +116,7 @@ def _made(missing: list[ShardWork], maker: Callable[[], Maker], pool: Pool) -> I
     import ray
     import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # our own bar tells how far it is
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
