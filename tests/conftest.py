@@ -1,12 +1,18 @@
 """Fixtures shared by all tests: one Ray cluster, one small base of random weights."""
 
+import base64
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from PIL import Image
 
 # Shapes in signatures are checked while the tests run, and only then.
 install_import_hook("viral", "beartype.beartype")
@@ -51,6 +57,33 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, pictures: Pictures) -> P
     return path
 
 
+def edit_words() -> list[str]:
+    """What the tokenizers of the FLUX folders learn."""
+    from viral.sampling.diptych import PAPER_PROMPT, RELEASED_PROMPT
+
+    return [PAPER_PROMPT, RELEASED_PROMPT, "make the red circle darker", "tint it red"] * 20
+
+
+@pytest.fixture(scope="session")
+def fill_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete FLUX.1 Fill folder of two double and two single blocks with random weights."""
+    from viral.pretrain.fill_folder import save_fill
+
+    path = tmp_path_factory.mktemp("fill")
+    save_fill(path, edit_words())
+    return path
+
+
+@pytest.fixture(scope="session")
+def flux_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete FLUX.1-dev folder, as small."""
+    from viral.pretrain.fill_folder import save_text_to_image
+
+    path = tmp_path_factory.mktemp("flux")
+    save_text_to_image(path, edit_words())
+    return path
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """The one Ray cluster of the session."""
@@ -58,3 +91,55 @@ def ray_cluster() -> Iterator[None]:
 
     with connect(RunConfig()):
         yield
+
+
+class ChatServer:
+    """A real OpenAI-compatible server whose `reply` sees the words and the images that it was sent."""
+
+    def __init__(self) -> None:
+        self.reply: Callable[[str, list[Image.Image]], str] = lambda words, images: ""
+        self.failures: list[tuple[int, dict[str, str], bytes]] = []
+        """Status, headers and body of the first answers, before those of `reply`."""
+        self.requests: list[tuple[dict[str, str], dict]] = []
+        self.released = Event()
+        """Cleared, the server keeps every caller waiting."""
+        self.released.set()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.requests.append((dict(self.headers), body))
+                outer.released.wait(30)
+                self._send(*(outer.failures.pop(0) if outer.failures else (200, {}, outer.answer(body))))
+
+            def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Keeps the tests' output clean."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def answer(self, body: dict) -> bytes:
+        parts = body["messages"][0]["content"]
+        words = "".join(part["text"] for part in parts if part["type"] == "text")
+        uris = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        images = [Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) for uri in uris]
+        return json.dumps({"choices": [{"message": {"content": self.reply(words, images)}}]}).encode()
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """A chat server that runs for one test."""
+    chat = ChatServer()
+    Thread(target=chat.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield chat
+    chat.released.set()
+    chat.server.shutdown()
+    chat.server.server_close()

@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -39,25 +40,59 @@ class DataConfig(Config):
     """Ray Data actors per stage."""
 
 
+Card = Literal["RTX4090-24G", "L40S-48G", "A100-80G", "A800-80G", "H200-141G"]
+"""Cards that estimates can be made for; what each can do stands in `viral.model.cards`."""
+
+
+class ModelConfig(Config):
+    """How the frozen base is found and held."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub id (ours: its main branch; name a commit where a run has to be repeatable)."""
+    accept_licences: tuple[str, ...] = ()
+    """Licences that restrict use and are accepted for this run, e.g. [flux-1-dev-non-commercial-license]."""
+    dtype: Literal["bfloat16", "float32"] | None = None
+    """Type of weights and computation (ours: bfloat16 on a GPU, as the bases are published; float32 on a CPU)."""
+    quantise: Literal["float8", "int8", "nf4"] | None = None
+    """Weights of the transformer in 1, 1 or half a byte: float8 by diffusers' layerwise casting, int8 and nf4 by
+    bitsandbytes (ours: none; quality suffers)."""
+    offload: Literal["model", "group"] | None = None
+    """What waits in the computer's memory while painting: whole models, or all but the block at work (ours: none)."""
+    card: Card = "A800-80G"
+    """Card that `--dry-run` makes its estimates for (the paper's)."""
+
+
 class AdapterConfig(Config):
     rank: int = Field(64, ge=1)
-    """Rank of the plain LoRA on attention and on the FFN input (ours: the released file's size fits 64)."""
+    """Rank of the plain LoRA (ours: VIRAL's released file has the size of 64; ICEdit's is 32)."""
     alpha: float = Field(64, gt=0)
-    """Scale of the plain LoRA is alpha / rank (ours)."""
+    """Scale of the plain LoRA is alpha / rank (ours: 1, as in both releases)."""
     num_experts: int = Field(4, ge=1)
-    """Experts of the MoE-LoRA on the FFN output; 1 is plain LoRA (ours: ICEdit's 4)."""
+    """Experts of a MoE-LoRA layer; 1 is plain LoRA (ICEdit's paper: 4; VIRAL's does not say)."""
     expert_rank: int = Field(32, ge=1)
-    """Rank of one expert (ours: top-2 of 32 has the active rank of a plain 64)."""
+    """Rank of one expert (ICEdit's paper: 32; for VIRAL ours: top-2 of 32 has the active rank of a plain 64)."""
     expert_alpha: float = Field(32, gt=0)
-    """Scale of one expert is expert_alpha / expert_rank (ours)."""
+    """Scale of one expert is expert_alpha / expert_rank (ours: 1, as in ICEdit's release)."""
     top_k: int = Field(2, ge=1)
-    """Experts used per token (the paper's)."""
+    """Experts used per token (VIRAL's paper: 2; ICEdit's: 1)."""
     gate: Literal["topk_softmax", "softmax_topk"] = "topk_softmax"
-    """Softmax over the kept logits (Mixtral, the paper's) or over all logits before keeping k."""
+    """Softmax over the kept logits (the papers': Mixtral's, ICEdit's eq. 3), whose router learns nothing at top_k = 1,
+    or over all logits before keeping k (ours)."""
     balance_weight: float = Field(0.01, ge=0)
-    """Weight of the load-balance loss, eq. 11 (ours: Switch's 1e-2)."""
-    text_stream: bool = True
-    """Whether the plain LoRA also adapts the text stream (the released file does)."""
+    """Weight of the load-balance loss, VIRAL's eq. 11 (ours: Switch's 1e-2; ICEdit's release has none)."""
+    placement: Literal["released", "text"] = "released"
+    """Where the experts sit. `released`: on the FFN output and Flux' single blocks' proj_out (VIRAL's paper; ICEdit's
+    code, which has the 130 M and 214 M parameters of its Table 3); `text`: on the attention's output projection
+    (ICEdit's prose). Layers without experts have plain LoRA."""
+    text_stream: bool | None = None
+    """Whether plain LoRA also adapts the text stream; null: as released, so in Qwen (ours: the release's size fits
+    both streams) and not in Flux' double blocks (ICEdit's)."""
+    targets: tuple[str, ...] | None = None
+    """Layers with plain LoRA instead of the default ones, by full name with `*` for block numbers."""
+    expert_targets: tuple[str, ...] | None = None
+    """Layers with experts instead of those of `placement`, likewise; an empty list means plain LoRA alone."""
+    ranks: dict[str, int] = {}
+    """Ranks of plain layers that differ from `rank`, likewise; their scale is that of the others."""
 
     @model_validator(mode="after")
     def _check(self) -> "AdapterConfig":
@@ -94,6 +129,9 @@ class TrainConfig(Config):
     log_every: int = Field(10, ge=1)
     save_every: int = Field(150, ge=1)
     """Steps between checkpoints, and between grids of validation images."""
+    gradient_checkpointing: bool = False
+    """Whether each block is computed again in the backward pass instead of kept: a third more time, and the memory of
+    one block instead of all (ours)."""
     gpus: bool = False
     """One GPU a worker, bf16 and NCCL; else CPU, float32 and gloo."""
     max_failures: int = Field(2, ge=0)
@@ -151,6 +189,7 @@ class RunConfig(Config):
     base: str = "tiny"
     """Base model in diffusers' layout: `tiny` (shipped), a folder or a hub id."""
     seed: int = 0
+    model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     adapter: AdapterConfig = AdapterConfig()
     train: TrainConfig = TrainConfig()
@@ -187,8 +226,11 @@ def resolve(path: str | None, overrides: list[str]) -> RunConfig:
         raise ValueError("\n".join(_explain(item) for item in error.errors())) from None
 
 
-def load(description: str, argv: list[str] | None = None) -> RunConfig:
-    """Parse a job's command line; `--dry-run` prints the resolved configuration and stops."""
+def load(
+    description: str, argv: list[str] | None = None, estimate: Callable[[RunConfig], None] | None = None
+) -> RunConfig:
+    """Parse a job's command line; `--dry-run` prints the resolved configuration, then what `estimate` has to say of
+    it, and stops."""
     parser = argparse.ArgumentParser(
         description=description, epilog=describe(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -203,7 +245,9 @@ def load(description: str, argv: list[str] | None = None) -> RunConfig:
     except ValueError as error:
         stop(str(error))
     if args.dry_run:
-        print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="")
+        print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="", flush=True)
+        if estimate is not None:
+            estimate(config)
         raise SystemExit(0)
     return config
 

@@ -1,10 +1,13 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
 from peft import PeftModel
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from viral.config import AdapterConfig
 from viral.model.adapter import (
@@ -13,10 +16,16 @@ from viral.model.adapter import (
     adapter_parameters,
     adapter_state,
     add_adapter,
+    add_plain,
     balance_loss,
+    expert_use,
+    experts_of,
     load_adapter,
     load_adapter_state,
+    merge_plain,
+    plain_of,
     save_adapter,
+    set_strength,
 )
 from viral.model.backbone import base_hash, load_backbone
 from viral.model.roles import ANALOGY
@@ -134,3 +143,178 @@ def test_damaged_and_foreign_files_are_refused(
 def test_card_says_the_alpha_that_peft_reads(saved: tuple[Path, torch.Tensor]) -> None:
     config = json.loads((saved[0] / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"]) == (CONFIG.rank, CONFIG.alpha)
+
+
+Build = Callable[..., nn.Module]
+Respond = Callable[[nn.Module], Tensor]
+
+
+@pytest.fixture
+def adapted(build: Build, shaken: Build, small: AdapterConfig) -> nn.Module:
+    """A transformer of either backbone whose adapter does something."""
+    model = build()
+    add_adapter(model, small, seed=1)
+    return shaken(model)
+
+
+@pytest.fixture
+def second(adapted: nn.Module, tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The file of another plain LoRA, on an attention layer and beneath experts; and what it adds to their weights."""
+    generator, deltas, tensors = torch.Generator().manual_seed(3), {}, {}
+    expert = next(iter(experts_of(adapted)))
+    for name in ("transformer_blocks.0.attn.to_q", expert):
+        linear = adapted.get_submodule(name)
+        linear = linear.base if name == expert else linear.base_layer
+        down = torch.randn(2, linear.in_features, generator=generator) * 0.1
+        up = torch.randn(linear.out_features, 2, generator=generator) * 0.1
+        tensors |= {f"diffusion_model.{name}.lora_down.weight": down, f"diffusion_model.{name}.lora_up.weight": up}
+        tensors[f"diffusion_model.{name}.alpha"] = torch.tensor(3.0)
+        deltas[name] = 3 / 2 * up @ down
+    save_file(tensors, tmp_path / "distilled.safetensors")
+    return tmp_path / "distilled.safetensors", deltas
+
+
+@torch.no_grad()
+def test_either_backbone_starts_as_its_base(build: Build, respond: Respond, small: AdapterConfig) -> None:
+    model = build()
+    before = respond(model)
+    add_adapter(model, small, seed=1)
+    torch.testing.assert_close(respond(model), before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("placement", ["released", "text"])
+def test_every_adapter_parameter_is_used(
+    build: Build, shaken: Build, respond: Respond, small: AdapterConfig, placement: str
+) -> None:
+    model = build()
+    add_adapter(model, small.model_copy(update={"placement": placement, "text_stream": True}), seed=1)
+    (respond(shaken(model)).square().mean() + balance_loss(model)).backward()
+    idle = [name for name, p in adapter_parameters(model).items() if p.grad is None or p.grad.abs().max() == 0]
+    assert not idle
+    assert {name.rpartition(".")[2] for name in experts_of(model)} <= {"2", "0", "proj_out"}
+
+
+def test_flux_experts_sit_where_icedits_code_and_its_prose_have_them(
+    build_of: dict[str, Build], small: AdapterConfig
+) -> None:
+    places = {}
+    for placement in ("released", "text"):
+        model = build_of["flux"]()
+        add_adapter(model, small.model_copy(update={"placement": placement}), seed=1)
+        places[placement] = set(experts_of(model))
+        assert not places[placement] & plain_of(model).keys()
+    blocks = (0, 1)
+    assert places["released"] == {f"transformer_blocks.{i}.ff.net.2" for i in blocks} | {
+        f"single_transformer_blocks.{i}.proj_out" for i in blocks
+    }
+    assert places["text"] == {f"transformer_blocks.{i}.attn.to_out.0" for i in blocks}
+
+
+def test_router_that_cannot_learn_is_warned_of(build_of: dict[str, Build], small: AdapterConfig) -> None:
+    with pytest.warns(UserWarning, match="gets no gradient"):
+        add_adapter(build_of["flux"](), small.model_copy(update={"top_k": 1}), seed=1)
+
+
+def test_balance_loss_keeps_its_gradient_and_counts_once_under_checkpointing(
+    adapted: nn.Module, respond: Respond
+) -> None:
+    found = []
+    for checkpointed in (False, True):
+        if checkpointed:
+            adapted.enable_gradient_checkpointing()
+        adapted.zero_grad()
+        output = respond(adapted)
+        balance = balance_loss(adapted)
+        use = expert_use(adapted)
+        balance.backward(retain_graph=True)
+        routers = [layer.lora_router.grad.clone() for layer in experts_of(adapted).values()]
+        output.square().mean().backward()
+        assert torch.equal(balance_loss(adapted), balance)
+        found.append((balance, use, routers, [p.grad for p in adapter_parameters(adapted).values()]))
+    assert all(router.abs().max() > 0 for router in found[0][2])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-7)
+
+
+def test_expert_use_is_told_by_layer(adapted: nn.Module, respond: Respond, small: AdapterConfig) -> None:
+    respond(adapted)
+    use = expert_use(adapted)
+    assert use.shape == (len(experts_of(adapted)), small.num_experts)
+    torch.testing.assert_close(use.sum(1), torch.ones(len(use)))
+
+
+@torch.no_grad()
+def test_plain_lora_alone_has_no_balance_to_keep(build: Build, respond: Respond, small: AdapterConfig) -> None:
+    model = build()
+    add_adapter(model, small.model_copy(update={"expert_targets": ()}), seed=1)
+    respond(model)
+    assert balance_loss(model) == 0
+    assert expert_use(model).mean(0).tolist() == []
+
+
+@torch.no_grad()
+def test_strength_goes_from_the_base_to_the_adapter(adapted: nn.Module, build: Build, respond: Respond) -> None:
+    full, bare_output = respond(adapted), respond(build())
+    set_strength(adapted, 0.0)
+    torch.testing.assert_close(respond(adapted), bare_output, rtol=1e-6, atol=1e-6)
+    set_strength(adapted, 0.5)
+    half = respond(adapted)
+    assert (half - bare_output).norm() > 0.05 * bare_output.norm()
+    assert (half - full).norm() > 0.05 * bare_output.norm()
+    set_strength(adapted, 1.0)
+    assert torch.equal(respond(adapted), full)
+    with pytest.raises(ValueError, match="expected a finite number"):
+        set_strength(adapted, float("nan"))
+    with pytest.raises(ValueError, match="no adapter 'turbo'.*there are"):
+        set_strength(adapted, 1.0, "turbo")
+
+
+@torch.no_grad()
+def test_second_plain_lora_rides_along_beside_and_beneath_experts(
+    adapted: nn.Module, respond: Respond, second: tuple[Path, dict[str, Tensor]]
+) -> None:
+    path, deltas = second
+    trained, alone = set(adapter_parameters(adapted)), respond(adapted)
+    add_plain(adapted, path, "distilled", strength=0.7)
+    together = respond(adapted)
+    assert set(adapter_parameters(adapted)) == trained
+    set_strength(adapted, 0.0, "distilled")
+    torch.testing.assert_close(respond(adapted), alone)
+    for name, delta in deltas.items():
+        layer = adapted.get_submodule(name)
+        linear = layer.base.base_layer if name in experts_of(adapted) else layer.base_layer
+        linear.weight += 0.7 * delta
+    torch.testing.assert_close(respond(adapted), together, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="loaded already"):
+        add_plain(adapted, path, "distilled")
+
+
+@torch.no_grad()
+def test_saving_beside_a_second_lora_saves_the_first_alone(
+    adapted: nn.Module, build: Build, respond: Respond, second: tuple[Path, dict[str, Tensor]], small: AdapterConfig
+) -> None:
+    alone = respond(adapted)
+    add_plain(adapted, second[0], "distilled")
+    folder = second[0].parent / "adapter"
+    save_adapter(adapted, folder, AdapterCard(adapter=small, base="b", base_sha256="0", size=32, steps=1))
+    fresh = build()
+    load_adapter(fresh, folder)
+    assert torch.equal(respond(fresh), alone)
+
+
+@torch.no_grad()
+def test_merged_plain_lora_gives_the_same_output(
+    adapted: nn.Module, respond: Respond, second: tuple[Path, dict[str, Tensor]]
+) -> None:
+    add_plain(adapted, second[0], "distilled", strength=0.7)
+    set_strength(adapted, 0.8)
+    before = respond(adapted)
+    merge_plain(adapted)
+    assert not plain_of(adapted)
+    torch.testing.assert_close(respond(adapted), before, rtol=1e-5, atol=1e-5)
+
+
+def test_targets_that_are_no_linear_layers_are_refused(build: Build, small: AdapterConfig) -> None:
+    with pytest.raises(ValueError, match="no linear layer of this .* is called 'transformer_blocks.\\*.attn.norm_q'"):
+        add_adapter(build(), small.model_copy(update={"targets": ("transformer_blocks.*.attn.norm_q",)}), seed=0)
+    with pytest.raises(ValueError, match="no adapter is known for a Linear"):
+        add_adapter(nn.Linear(2, 2), small, seed=0)

@@ -8,9 +8,10 @@ from PIL import Image
 
 from viral.model.backbone import load_backbone
 from viral.model.roles import ANALOGY
+from viral.model.velocity import EditVelocity, pack
 from viral.pretrain.pictures import Pictures
 from viral.pretrain.vae import batch
-from viral.sampling.denoise import denoise
+from viral.sampling.denoise import denoise, start_noise
 from viral.sampling.editor import to_tensor
 
 
@@ -43,12 +44,10 @@ def test_own_loop_equals_the_stock_pipeline(
     backbone, images = load_backbone(str(tiny_base), parts=("transformer", "vae")), pictures_of(pictures, 3)
     text, mask = pipeline.encode_prompt("tint it red", image=None)
     context = [backbone.encode_images(to_tensor(image)) for image in images]
-    ours = backbone.decode_latents(denoise(backbone.transformer, backbone.scheduler, context, ANALOGY, text, [5], 4))
-    noise = torch.randn(16, 8, 8, generator=torch.Generator().manual_seed(5))
-    from viral.model.velocity import pack
-
+    velocity, noise = EditVelocity(backbone.transformer, context, ANALOGY, text), start_noise([5], (16, 8, 8))
+    ours = backbone.decode_latents(denoise(velocity, backbone.scheduler, noise, 4))
     theirs = pipeline(
-        image=images, prompt_embeds=text, prompt_embeds_mask=mask, latents=pack(noise[None]), height=32, width=32,
+        image=images, prompt_embeds=text, prompt_embeds_mask=mask, latents=pack(noise), height=32, width=32,
         num_inference_steps=4, true_cfg_scale=1.0, output_type="pt",
     ).images  # fmt: skip
     torch.testing.assert_close(ours, theirs * 2 - 1, rtol=1e-4, atol=1e-4)

@@ -1,19 +1,17 @@
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
 from torch import Tensor
 
-from viral.model.backbone import load_backbone
-from viral.model.roles import ANALOGY, use_role_rope
+from viral.model.roles import ANALOGY, ROLE_TABLE, roles_of, use_role_rope
 from viral.model.velocity import pack, predict_velocity, unpack
+from viral.pretrain.folder import build_transformer
 
 
 @pytest.fixture(scope="module")
-def transformer(tiny_base: Path) -> QwenImageTransformer2DModel:
-    model = load_backbone(str(tiny_base), parts=("transformer",)).transformer
-    assert model is not None
+def transformer() -> QwenImageTransformer2DModel:
+    model = build_transformer(layers=2, heads=2).eval()
+    use_role_rope(model)
     return model
 
 
@@ -63,6 +61,44 @@ def test_roles_add_no_parameters(transformer: QwenImageTransformer2DModel) -> No
     assert not any("pos_embed" in name for name in stock.state_dict())
 
 
-def test_wrong_number_of_roles_is_refused(transformer: QwenImageTransformer2DModel, images: list[Tensor]) -> None:
+def test_wrong_roles_are_refused(transformer: QwenImageTransformer2DModel, images: list[Tensor]) -> None:
     with pytest.raises(ValueError, match="3 context images came with 2 roles"):
         predict_velocity(transformer, images[0], images[1:], (1, 2), T, TEXT)
+    with pytest.raises(ValueError, match="not all within 0 and 4095"):
+        predict_velocity(transformer, images[0], images[1:], (1, 2, -1), T, TEXT)
+    stock = QwenImageTransformer2DModel.from_config(transformer.config)
+    with pytest.raises(ValueError, match="no RoleRope"):
+        predict_velocity(stock, images[0], images[1:], ANALOGY, T, TEXT)
+
+
+def test_pairs_are_numbered_by_steps_or_share_the_first_ones_roles() -> None:
+    assert [roles_of(k) for k in (1, 2, 3)] == [(1, 2, 3), (1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7)]
+    assert [roles_of(k, "shared") for k in (1, 2)] == [(1, 2, 3), (1, 2, 1, 2, 3)]
+    query_first = {**ROLE_TABLE, "query": 1, "example_source": 3}
+    assert roles_of(1, "step", query_first) == (3, 2, 1)
+    assert roles_of(2, "shared", query_first) == (3, 2, 3, 2, 1)
+    with pytest.raises(ValueError, match="colliding"):
+        roles_of(2, "step", query_first)
+    with pytest.raises(ValueError, match="lacks"):
+        roles_of(1, "step", {"target": 0, "query": 3})
+    with pytest.raises(ValueError, match="0 example pairs"):
+        roles_of(0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pairs", [1, 2, 3, 4])
+def test_shared_roles_make_the_pairs_a_set_and_stepped_ones_a_sequence(
+    transformer: QwenImageTransformer2DModel, pairs: int
+) -> None:
+    generator = torch.Generator().manual_seed(pairs)
+    context = [torch.randn(2, 16, 4, 4, generator=generator) for _ in range(2 * pairs + 1)]
+    turned = [*context[2:-1], *context[:2], context[-1]]
+    noisy = torch.randn(2, 16, 4, 4, generator=generator)
+    moves = {}
+    for numbering in ("step", "shared"):
+        answers = [
+            predict_velocity(transformer, noisy, own, roles_of(pairs, numbering), T, TEXT) for own in (context, turned)
+        ]
+        moves[numbering] = ((answers[0] - answers[1]).norm() / answers[0].norm()).item()
+    assert moves["shared"] < 1e-5
+    assert (moves["step"] > 1e-4) == (pairs > 1)

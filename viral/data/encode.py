@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 
-from viral.config import RunConfig, fingerprint
+from viral.config import ModelConfig, RunConfig, fingerprint
 from viral.data.images import pixels_of
 from viral.data.latents import TEXT, latents_arrow, text_file
 from viral.data.pair_table import PairTable
@@ -29,8 +29,10 @@ def encode_pairs(config: RunConfig) -> Manifest:
     Rows with an error are left out and counted. `ValueError` if there are no pairs, or none is usable.
     """
     pairs, storage = load_pairs(config), Storage(config.storage).join(config.latents)
-    base, pool = str(base_path(config.base_folder()).resolve()), Pool(config.data.actors, config.train.gpus)
-    key = fingerprint("latents", RECIPE, [shard.sha256 for shard in pairs.manifest.shards], base_hash(base), PROMPT)
+    base = str(base_path(config.base_folder(), config.model).resolve())
+    pool = Pool(config.data.actors, config.train.gpus)
+    shards, base_sha256 = [shard.sha256 for shard in pairs.manifest.shards], base_hash(base, config.model)
+    key = fingerprint("latents", RECIPE, shards, base_sha256, PROMPT)
     if (manifest := is_finished(storage, key)) is not None:
         print(f"latents: {storage} is up to date, {manifest.counts_out['good']} pairs")
         return manifest
@@ -42,16 +44,16 @@ def encode_pairs(config: RunConfig) -> Manifest:
     wanted = Manifest(
         fingerprint=key, counts_in=counts_in, rejected=errors, notes={"base": config.base, "text": PROMPT}
     )
-    maker = partial(LatentMaker, pairs, base, pool.gpus)
+    maker = partial(LatentMaker, pairs, base, pool.gpus, config.model)
     return make_shards("encoding pairs", storage, wanted, [ShardWork(TEXT, 0, None), *plan], maker, pool)
 
 
 class LatentMaker:
     """Encodes the good rows of one shard of pairs, in their order; without a shard, the constant text."""
 
-    def __init__(self, pairs: PairTable, base: str, gpu: bool) -> None:
-        self._pairs, self._base, self._device = pairs, base, "cuda" if gpu else "cpu"
-        self._backbone = load_backbone(base, parts=("vae",), device=self._device)
+    def __init__(self, pairs: PairTable, base: str, gpu: bool, model: ModelConfig) -> None:
+        self._pairs, self._base, self._device, self._model = pairs, base, "cuda" if gpu else "cpu", model
+        self._backbone = load_backbone(base, ("vae",), self._device, torch.float32, model)
 
     def __call__(self, work: Shard | None) -> MadeShard:
         if work is None:
@@ -62,7 +64,7 @@ class LatentMaker:
         return MadeShard(latents_arrow(made), len(made), {})
 
     def _text(self) -> Float[np.ndarray, "t d"]:
-        texts = load_backbone(self._base, parts=("text",), device=self._device)
+        texts = load_backbone(self._base, ("text",), self._device, config=self._model)
         return texts.encode_text([PROMPT])[0].float().cpu().numpy()
 
     def _encode(self, images: list[bytes]) -> list[np.ndarray]:

@@ -50,9 +50,8 @@ def evaluate_adapter(config: RunConfig) -> EvaluationSummary:
         print(f"evaluation: {place} is up to date, {len(found.tasks)} tasks")
         return found
     _check_base(config, card.base_sha256)
-    models = Models(
-        _absolute(config.base_folder()), adapter, config.evaluate.steps, "cuda" if config.train.gpus else "cpu"
-    )
+    device = "cuda" if config.train.gpus else "cpu"
+    models = Models(_absolute(config.base_folder()), adapter, config.evaluate.steps, device, config.model)
     rows = _score(config, key, pairs, latents, models)
     return _conclude(config, key, rows, PictureTable(pairs, latents))
 
@@ -193,7 +192,7 @@ def _absolute(base: str) -> str:
 
 
 def _check_base(config: RunConfig, expected: str) -> None:
-    found = base_hash(config.base_folder())
+    found = base_hash(config.base_folder(), config.model)
     if found != expected:
         raise ValueError(
             f"the adapter under {config.storage} was trained on a base with hash {expected[:12]}, base={config.base} "
@@ -203,5 +202,5 @@ def _check_base(config: RunConfig, expected: str) -> None:
 
 def _fingerprint(config: RunConfig, adapter: str, *tables: Manifest) -> str:
     hashes = [shard.sha256 for table in tables for shard in table.shards]
-    base = base_hash(config.base_folder())
+    base = base_hash(config.base_folder(), config.model)
     return fingerprint("evaluation", RECIPE, config.evaluate, config.seed, adapter, hashes, base)

@@ -138,7 +138,7 @@ def _evaluation(storage: Storage) -> s.EvaluationSummary:
 
 def _licences(config: RunConfig) -> dict[str, str]:
     """Licences by what they cover: the base by its model card, the photographs by the table of pairs."""
-    card = base_path(config.base_folder()) / "README.md"
+    card = base_path(config.base_folder(), config.model) / "README.md"
     base = ModelCard.load(card).data.get("license") if card.is_file() else None
     pairs = load_pairs(config)
     found: dict[str, str] = {}

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from viral.config import ModelConfig
 from viral.data.images import encode_png
 from viral.data.latents import LatentTable
 from viral.data.pair_table import PairTable
@@ -20,9 +21,11 @@ from viral.evaluation.crops import Crop, Pictures, PictureTable
 from viral.evaluation.metrics import METRICS
 from viral.evaluation.summary import ADAPTER, BEFORE, CEILING
 from viral.model.adapter import load_adapter
+from viral.model.adapter_files import AdapterCard
 from viral.model.backbone import Backbone, load_backbone
-from viral.model.roles import ANALOGY
-from viral.sampling.denoise import denoise
+from viral.model.roles import ANALOGY, roles_of
+from viral.model.velocity import EditVelocity
+from viral.sampling.denoise import denoise, start_noise
 from viral.sampling.editor import to_images
 from viral.storage import Storage
 
@@ -61,6 +64,7 @@ class Models:
     adapter: Storage
     steps: int
     device: str
+    config: ModelConfig
 
 
 class Scorer:
@@ -70,6 +74,7 @@ class Scorer:
         self._latents, self._models, self._means = LatentTable(latents), models, means
         self._pictures = PictureTable(pairs, self._latents)
         self._backbone: Backbone | None = None
+        self._card: AdapterCard | None = None
         self._trained = False
 
     def __call__(self, work: Chunk) -> MadeShard:
@@ -106,26 +111,28 @@ class Scorer:
         examples = [self._latents[crop.example] for crop in work.crops]
         context = ([e.source for e in examples], [e.target for e in examples], [q.source for q in queries])
         assert backbone.transformer is not None
-        painted = denoise(
+        velocity = EditVelocity(
             backbone.transformer,
-            backbone.scheduler,
             [torch.from_numpy(np.stack(latents)).to(self._models.device) for latents in context],
-            ANALOGY,
-            torch.from_numpy(self._latents.text).to(self._models.device).expand(len(queries), -1, -1),
-            [crop.seed for crop in work.crops],
-            self._models.steps,
+            roles_of(1, self._card.role_numbering, self._card.roles) if self._card else ANALOGY,
+            torch.from_numpy(self._latents.text)[None].to(self._models.device),
+            mode=self._card.context if self._card else "full",
         )
+        noise = start_noise([crop.seed for crop in work.crops], velocity.shape).to(self._models.device)
+        painted = denoise(velocity, backbone.scheduler, noise, self._models.steps)
         return [np.array(image) for image in to_images(backbone.decode_latents(painted))]
 
     def _load(self, trained: bool) -> Backbone:
         """The base with the adapter, or bare: an adapter starts as the identity, so bare is before training."""
         if self._backbone is None or self._trained != trained:
-            self._backbone = None  # two large models would not fit beside each other
-            backbone = load_backbone(self._models.base, ("transformer", "vae"), self._models.device)
+            self._backbone = self._card = None  # two large models would not fit beside each other
+            backbone = load_backbone(
+                self._models.base, ("transformer", "vae"), self._models.device, config=self._models.config
+            )
             if trained:
                 assert backbone.transformer is not None
                 with local_folder(self._models.adapter) as folder:
-                    load_adapter(backbone.transformer, folder)
+                    self._card = load_adapter(backbone.transformer, folder)
             self._backbone, self._trained = backbone, trained
         return self._backbone
 

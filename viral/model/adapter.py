@@ -1,71 +1,87 @@
-"""The VIRAL adapter: plain LoRA through peft, MoE-LoRA by ourselves, and the folder that holds both."""
+"""The adapter in the network: plain LoRA through peft, MoE-LoRA by ourselves; and its way to a folder and back."""
 
 import hashlib
+import warnings
+from math import isfinite
 from pathlib import Path
 
 import torch
-from diffusers import QwenImageEditPlusPipeline, QwenImageTransformer2DModel
 from jaxtyping import Float
-from peft import LoraConfig, get_peft_model_state_dict
-from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from viral.config import AdapterConfig
+from viral.model.adapter_files import (
+    COMFYUI,
+    DIFFUSERS,
+    EXPERTS,
+    PEFT,
+    PEFT_CONFIG,
+    ROUTER,
+    AdapterCard,
+    check_base,
+    check_files,
+    read_card,
+    read_tensors,
+    write_card,
+    write_tensors,
+)
+from viral.model.adapter_forms import (
+    Plain,
+    PlainLayer,
+    check_finite,
+    check_fit,
+    comfyui_form,
+    diffusers_form,
+    diffusers_header,
+    peft_form,
+    read_plain,
+)
+from viral.model.adapter_layers import backbone_class, expert_layers, matching, plain_layers
 from viral.model.moe_lora import MoELoRALinear
-from viral.model.roles import Role
 
-IMAGE_LAYERS = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "img_mlp.net.0.proj")
-TEXT_LAYERS = ("attn.add_k_proj", "attn.add_v_proj")
-TEXT_LAYERS_BUT_LAST = ("attn.add_q_proj", "attn.to_add_out", "txt_mlp.net.0.proj")
-"""Layers that only shape the text stream's output, which nothing reads after the last block."""
-
-CARD, PLAIN, EXPERTS = "card.json", "pytorch_lora_weights.safetensors", "moe_experts.safetensors"
-PEFT, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+DEFAULT = "default"
+"""Name, in peft's sense, of the adapter that is trained."""
 
 
-class AdapterCard(BaseModel):
-    """What a reader of the weights has to know; lies beside them as card.json."""
+def add_adapter(transformer: nn.Module, config: AdapterConfig, seed: int) -> None:
+    """Freeze a Qwen or Flux transformer and add an adapter that changes nothing yet; `seed` fixes its start.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    adapter: AdapterConfig
-    base: str
-    base_sha256: str
-    roles: dict[str, int] = {role.name.lower(): int(role) for role in Role}
-    text: str = "none"
-    """Text regime: `none` is one constant, the embedding of a single space."""
-    context: str = "full"
-    """Context mode: `full`, every token sees every token."""
-    size: int
-    """Side in pixels of the images it was trained on."""
-    steps: int
-    files: dict[str, str] = {}
-    """sha256 of each weight file."""
-
-
-def add_adapter(transformer: QwenImageTransformer2DModel, config: AdapterConfig, seed: int) -> None:
-    """Freeze the transformer and add an adapter that changes nothing yet; `seed` fixes its start."""
-    transformer.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        transformer.add_adapter(
-            LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=_plain_layers(transformer, config))
+    Warns of a router that cannot learn. `ValueError` for another class, or a target that is no linear layer of it.
+    """
+    inject_adapter(transformer, config, seed)
+    if experts_of(transformer) and config.num_experts > config.top_k == 1 and config.gate == "topk_softmax":
+        warnings.warn(
+            "top_k=1 with gate=topk_softmax: the softmax over one logit is always 1, so the router gets no gradient "
+            "and stays as it was drawn; gate=softmax_topk lets it learn",
+            stacklevel=2,
         )
+
+
+def inject_adapter(transformer: nn.Module, config: AdapterConfig, seed: int = 0) -> None:
+    """`add_adapter` for weights that come from a file: whether a router can learn does not matter."""
+    plain, experts = plain_layers(transformer, config), expert_layers(transformer, config)
+    transformer.requires_grad_(False)
+    if plain:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            transformer.add_adapter(_peft_config(transformer, config, plain), DEFAULT)
     generator = torch.Generator().manual_seed(seed)
-    for block in transformer.transformer_blocks:
-        block.img_mlp.net[2] = MoELoRALinear(block.img_mlp.net[2], config, generator)
+    for name in experts:
+        transformer.set_submodule(name, MoELoRALinear(transformer.get_submodule(name), config, generator))
 
 
-def _plain_layers(transformer: QwenImageTransformer2DModel, config: AdapterConfig) -> list[str]:
-    last = len(transformer.transformer_blocks) - 1
-    names = []
-    for i in range(last + 1):
-        layers = IMAGE_LAYERS
-        if config.text_stream:
-            layers += TEXT_LAYERS + (TEXT_LAYERS_BUT_LAST if i < last else ())
-        names += [f"transformer_blocks.{i}.{layer}" for layer in layers]
-    return names
+def _peft_config(transformer: nn.Module, config: AdapterConfig, plain: list[str]) -> LoraConfig:
+    ranks = {name: rank for pattern, rank in config.ranks.items() for name in matching(transformer, (pattern,))}
+    scale = config.alpha / config.rank
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        target_modules=plain,
+        rank_pattern=ranks,
+        alpha_pattern={name: scale * rank for name, rank in ranks.items()},
+    )
 
 
 def adapter_parameters(transformer: nn.Module) -> dict[str, nn.Parameter]:
@@ -91,84 +107,158 @@ def load_adapter_state(transformer: nn.Module, state: dict[str, Tensor]) -> None
             if parameter.shape != state[name].shape:
                 raise ValueError(
                     f"{name}: got {tuple(state[name].shape)}, expected {tuple(parameter.shape)}; "
-                    "load it on the base it was trained on"
+                    "load it on the base and with the rank it was trained with"
                 )
-            if not torch.isfinite(state[name]).all():
-                raise ValueError(
-                    f"{name} holds values that are not finite; the file is damaged or its training diverged"
-                )
+            check_finite(name, state[name])
             parameter.copy_(state[name])
 
 
 def balance_loss(transformer: nn.Module) -> Float[Tensor, ""]:
-    """Mean over layers of N sum_i f_i P_i of the last forward (eq. 11); 1 when all experts are used alike."""
-    return torch.stack([layer.balance for layer in _experts(transformer).values() if layer.balance is not None]).mean()
+    """Mean over layers of N sum_i f_i P_i of the last forward (eq. 11); 1 when all experts are used alike.
+
+    0 without experts. Its gradient reaches the routers also where the blocks are checkpointed.
+    """
+    values = [layer.balance for layer in experts_of(transformer).values() if layer.balance is not None]
+    return torch.stack(values).mean() if values else torch.zeros(())
 
 
 def expert_use(transformer: nn.Module) -> Float[Tensor, "layers e"]:
-    """Share of the routed tokens that each expert got in the last forward."""
-    return torch.stack([layer.use for layer in _experts(transformer).values() if layer.use is not None])
+    """Share of the routed tokens that each expert got in the last forward, by layer in the order of `experts_of`."""
+    shares = [layer.use for layer in experts_of(transformer).values() if layer.use is not None]
+    return torch.stack(shares) if shares else torch.zeros(1, 0)
 
 
-def _experts(transformer: nn.Module) -> dict[str, MoELoRALinear]:
+def experts_of(transformer: nn.Module) -> dict[str, MoELoRALinear]:
+    """The layers with experts by name, in the model's order."""
     return {name: module for name, module in transformer.named_modules() if isinstance(module, MoELoRALinear)}
 
 
-def save_adapter(transformer: QwenImageTransformer2DModel, folder: Path, card: AdapterCard) -> AdapterCard:
-    """Write the adapter to `folder`: peft's form, diffusers' form, the experts, and the card with their sha256."""
+def plain_of(transformer: nn.Module, adapter: str = DEFAULT) -> Plain:
+    """The plain LoRA of one adapter as it stands in the transformer."""
+    layers = {name: m for name, m in transformer.named_modules() if isinstance(m, LoraLayer) and adapter in m.lora_A}
+    return {
+        name: PlainLayer(
+            layer.lora_A[adapter].weight.detach(),
+            layer.lora_B[adapter].weight.detach(),
+            layer.lora_alpha[adapter] / layer.r[adapter],
+        )
+        for name, layer in layers.items()
+    }
+
+
+def set_strength(transformer: nn.Module, strength: float, adapter: str = DEFAULT) -> None:
+    """How much an adapter counts from now on: 1 is as trained, 0 is the bare base."""
+    if not isfinite(strength):
+        raise ValueError(f"strength of adapter {adapter!r}: got {strength}, expected a finite number like 0.8")
+    plain = [m for m in transformer.modules() if isinstance(m, LoraLayer) and adapter in m.scaling]
+    experts = list(experts_of(transformer).values()) if adapter == DEFAULT else []
+    if not plain and not experts:
+        there = sorted({name for m in transformer.modules() if isinstance(m, LoraLayer) for name in m.scaling})
+        raise ValueError(f"no adapter {adapter!r} in this transformer, there are {there}; load it first")
+    for layer in plain:
+        layer.set_scale(adapter, strength)
+    for layer in experts:
+        layer.strength = strength
+
+
+def add_plain(transformer: nn.Module, path: Path, adapter: str, strength: float = 1.0) -> None:
+    """Let a second plain LoRA ride along, frozen, from a file or folder of any form; a step-distilled one, say.
+
+    `adapter` is its name for `set_strength`. It may sit on layers that have experts, beneath them.
+    """
+    if adapter in plain_names(transformer):
+        raise ValueError(f"an adapter {adapter!r} is loaded already; choose another name")
+    experts = experts_of(transformer)
+    plain = {f"{name}.base" if name in experts else name: layer for name, layer in read_plain(path).items()}
+    check_fit(plain, transformer, str(path))
+    trained = adapter_parameters(transformer)
+    state = {f"{name}.lora_A.weight": layer.down for name, layer in plain.items()}
+    state |= {f"{name}.lora_B.weight": layer.up * layer.scale for name, layer in plain.items()}
+    transformer.load_lora_adapter(state, prefix=None, adapter_name=adapter)
+    transformer.set_adapter(plain_names(transformer))
+    # peft makes every active adapter trainable.
+    for name, parameter in transformer.named_parameters():
+        parameter.requires_grad_(name in trained)
+    set_strength(transformer, strength, adapter)
+
+
+def plain_names(transformer: nn.Module) -> list[str]:
+    """Names of the adapters whose plain part is loaded."""
+    return list(dict.fromkeys(n for m in transformer.modules() if isinstance(m, LoraLayer) for n in m.lora_A))
+
+
+def merge_plain(transformer: nn.Module) -> None:
+    """Add every plain LoRA, at its strength, to the base's weights and take its layers out: no cost when serving.
+
+    For good: strengths are fixed, and in bf16 the sum is rounded. Experts stay, as the token chooses among them.
+    """
+    transformer.fuse_lora(safe_fusing=True)
+    transformer.unload_lora()
+
+
+def save_adapter(transformer: nn.Module, folder: Path, card: AdapterCard) -> AdapterCard:
+    """Write the adapter to `folder`: plain LoRA in peft's, diffusers' and ComfyUI's form, experts, router, the card."""
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(transformer).items()}
-    experts = {
-        f"{name}.{key}": getattr(layer, key).detach().cpu().contiguous()
-        for name, layer in _experts(transformer).items()
-        for key in ("lora_A", "lora_B", "lora_router")
-    }
-    save_file({f"base_model.model.{name}": t for name, t in plain.items()}, folder / PEFT, metadata={"format": "pt"})
-    described = transformer.peft_config["default"].to_dict()
-    QwenImageEditPlusPipeline.save_lora_weights(
-        folder, plain, weight_name=PLAIN, transformer_lora_adapter_metadata=described
-    )
-    save_file(experts, folder / EXPERTS, metadata={"format": "pt"})
-    own = {key: described[key] for key in ("r", "lora_alpha", "target_modules")}
-    LoraConfig(**own).save_pretrained(str(folder))
-    hashes = {name: _sha256(folder / name) for name in (PEFT, PLAIN, EXPERTS, PEFT_CONFIG)}
-    card = card.model_copy(update={"files": hashes})
-    (folder / CARD).write_text(card.model_dump_json(indent=2))
-    return card
+    card = card.model_copy(update={"base_class": backbone_class(transformer).__name__})
+    files = []
+    if plain := plain_of(transformer):
+        files += write_plain(folder, plain, card)
+    if experts := experts_of(transformer):
+        files += _write_experts(folder, experts, card)
+    return write_card(folder, card, files)
 
 
-def read_card(folder: Path) -> AdapterCard:
-    """The card of an adapter folder; `ValueError` when there is none."""
-    if not (folder / CARD).is_file():
-        raise ValueError(f"{folder} holds no adapter ({CARD} is missing); train one with jobs/train_adapter.py")
-    return AdapterCard.model_validate_json((folder / CARD).read_text())
+def write_plain(folder: Path, plain: Plain, card: AdapterCard) -> list[str]:
+    """Write the three forms of a plain LoRA and peft's configuration; their names."""
+    most, scale = card.adapter.rank, card.adapter.alpha / card.adapter.rank
+    others = {name: layer.rank for name, layer in plain.items() if layer.rank != most}
+    described = {
+        "r": most, "lora_alpha": card.adapter.alpha, "target_modules": sorted(plain), "rank_pattern": others,
+        "alpha_pattern": {name: scale * rank for name, rank in others.items()},
+    }  # fmt: skip
+    write_tensors(folder / PEFT, peft_form(plain), card)
+    LoraConfig(**described).save_pretrained(str(folder))
+    header = {"lora_adapter_metadata": diffusers_header(described)}
+    write_tensors(folder / DIFFUSERS, diffusers_form(plain), card, **header)
+    write_tensors(folder / COMFYUI, comfyui_form(plain, card.base_class), card)
+    return [PEFT, PEFT_CONFIG, DIFFUSERS, COMFYUI]
 
 
-def load_adapter(transformer: QwenImageTransformer2DModel, folder: Path) -> AdapterCard:
-    """Inject the adapter of `folder` into a bare transformer, every file checked against the card's sha256."""
+def _write_experts(folder: Path, experts: dict[str, MoELoRALinear], card: AdapterCard) -> list[str]:
+    tensors = {f"{name}.{key}": t for name, layer in experts.items() for key, t in layer.tensors().items()}
+    routers = {name: t for name, t in tensors.items() if name.endswith(".lora_router")}
+    write_tensors(folder / EXPERTS, {name: t for name, t in tensors.items() if name not in routers}, card)
+    if routers:
+        write_tensors(folder / ROUTER, routers, card)
+    return [EXPERTS, ROUTER] if routers else [EXPERTS]
+
+
+def load_adapter(transformer: nn.Module, folder: Path, base_sha256: str | None = None) -> AdapterCard:
+    """Inject the adapter of `folder` into a bare transformer, every file checked against the card's sha256.
+
+    `ValueError` for a damaged folder, or one trained on another class or, where `base_sha256` is given, base.
+    """
     card = read_card(folder)
-    for name, expected in card.files.items():
-        got = _sha256(folder / name) if (folder / name).is_file() else "no file"
-        if got != expected:
-            raise ValueError(
-                f"{folder / name} is damaged: sha256 {got[:12]}, expected {expected[:12]}; copy or download it anew"
-            )
-    add_adapter(transformer, card.adapter, seed=0)
-    plain = {name.removeprefix("transformer."): t for name, t in load_file(folder / PLAIN).items()}
-    renamed = {
-        name.replace(".lora_A.", ".lora_A.default.").replace(".lora_B.", ".lora_B.default."): t
-        for name, t in plain.items()
-    }
-    load_adapter_state(transformer, {**renamed, **load_file(folder / EXPERTS)})
+    check_base(card, backbone_class(transformer).__name__, base_sha256)
+    check_files(folder, card)
+    state: dict[str, Tensor] = {}
+    if DIFFUSERS in card.files:
+        state |= plain_state(read_plain(folder / DIFFUSERS))
+    for name in (EXPERTS, ROUTER):
+        if name in card.files:
+            state |= read_tensors(folder / name)[0]
+    inject_adapter(transformer, card.adapter)
+    load_adapter_state(transformer, state)
     return card
+
+
+def plain_state(plain: Plain) -> dict[str, Tensor]:
+    """A plain LoRA by the names that its parameters have in the transformer."""
+    down = {f"{name}.lora_A.{DEFAULT}.weight": layer.down for name, layer in plain.items()}
+    return down | {f"{name}.lora_B.{DEFAULT}.weight": layer.up for name, layer in plain.items()}
 
 
 def adapter_sha256(folder: Path) -> str:
     """One hash for the weights of an adapter folder: that of its card's file hashes."""
     files = read_card(folder).files
     return hashlib.sha256("".join(f"{name}{files[name]}" for name in sorted(files)).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

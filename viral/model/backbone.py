@@ -11,12 +11,14 @@ from diffusers import (
     QwenImageEditPlusPipeline,
     QwenImageTransformer2DModel,
 )
-from huggingface_hub import snapshot_download
 from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration, Qwen2VLProcessor
 
+from viral.config import ModelConfig
 from viral.model.frame_conv import use_frame_convs
+from viral.model.licences import UNDECLARED, Licence, accept
+from viral.model.loading import base_path, check_part, compute_dtype, load_network, use_offload
 from viral.model.roles import use_role_rope
 
 PARTS = ("transformer", "vae", "text")
@@ -32,6 +34,8 @@ class Backbone:
     vae: AutoencoderKLQwenImage | None = None
     texts: QwenImageEditPlusPipeline | None = None
     """The pipeline with text encoder, tokenizer and processor alone, for its prompt template."""
+    licence: Licence = UNDECLARED
+    """What the weights are under, for callers to print."""
 
     @property
     def scale(self) -> int:
@@ -65,6 +69,14 @@ class Backbone:
             raise ValueError("the text encoder is not loaded; ask load_backbone for the part 'text'")
         return self.texts.encode_prompt(prompts)[0]
 
+    def offload(self, config: ModelConfig, device: str) -> None:
+        """Let the networks come to `device` only while they work, if `config.offload` asks; adapters come first."""
+        pipeline = QwenImageEditPlusPipeline(
+            scheduler=self.scheduler, vae=self.vae, transformer=self.transformer, tokenizer=None, processor=None,
+            text_encoder=self.texts.text_encoder if self.texts else None,
+        )  # fmt: skip
+        use_offload(pipeline, config, device)
+
     def _vae(self) -> AutoencoderKLQwenImage:
         if self.vae is None:
             raise ValueError("the VAE is not loaded; ask load_backbone for the part 'vae'")
@@ -79,53 +91,53 @@ class Backbone:
 
 
 def load_backbone(
-    base: str, parts: tuple[str, ...] = PARTS, device: str = "cpu", dtype: torch.dtype = torch.float32
+    base: str,
+    parts: tuple[str, ...] = PARTS,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    config: ModelConfig = ModelConfig(),
 ) -> Backbone:
-    """Load the asked `parts` of a folder or hub id, in eval mode and without gradients."""
+    """Load the asked `parts` of a folder or hub id, in eval mode and without gradients, held as `config` says.
+
+    `dtype` overrides the configured one. A part whose output is cached need not be there. `ValueError` names a part
+    that is missing, a licence that is not accepted, a package that quantisation needs, and how to reach the hub.
+    """
     unknown = set(parts) - set(PARTS)
     if unknown:
         raise ValueError(f"unknown parts {sorted(unknown)}; there are {PARTS}")
-    folder = base_path(base)
+    folder, dtype = base_path(base, config), dtype or compute_dtype(config, device)
+    check_part(folder, "scheduler")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
     loaded: dict = {}
     if "transformer" in parts:
-        model = QwenImageTransformer2DModel.from_pretrained(folder, subfolder="transformer", torch_dtype=dtype)
+        model = load_network(QwenImageTransformer2DModel, folder, "transformer", device, dtype, config)
         use_role_rope(model)
-        loaded["transformer"] = model.to(device).eval().requires_grad_(False)
+        loaded["transformer"] = model
     if "vae" in parts:
-        vae = AutoencoderKLQwenImage.from_pretrained(folder, subfolder="vae", torch_dtype=dtype)
-        use_frame_convs(vae)
-        loaded["vae"] = vae.to(device).eval().requires_grad_(False)
+        loaded["vae"] = load_network(AutoencoderKLQwenImage, folder, "vae", device, dtype, config)
+        use_frame_convs(loaded["vae"])
     if "text" in parts:
-        loaded["texts"] = _text_pipeline(folder, scheduler, device, dtype)
-    return Backbone(folder, scheduler, **loaded)
+        loaded["texts"] = _text_pipeline(folder, scheduler, device, dtype, config)
+    return Backbone(folder, scheduler, licence=accept(base, config.accept_licences, config.revision), **loaded)
 
 
 def _text_pipeline(
-    folder: Path, scheduler: FlowMatchEulerDiscreteScheduler, device: str, dtype: torch.dtype
+    folder: Path, scheduler: FlowMatchEulerDiscreteScheduler, device: str, dtype: torch.dtype, config: ModelConfig
 ) -> QwenImageEditPlusPipeline:
-    encoder = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, subfolder="text_encoder", dtype=dtype)
+    for part in ("tokenizer", "processor"):
+        check_part(folder, part)
     return QwenImageEditPlusPipeline(
         scheduler=scheduler, vae=None, transformer=None,
-        text_encoder=encoder.to(device).eval().requires_grad_(False),
+        text_encoder=load_network(Qwen2_5_VLForConditionalGeneration, folder, "text_encoder", device, dtype, config),
         tokenizer=AutoTokenizer.from_pretrained(folder, subfolder="tokenizer"),
         processor=Qwen2VLProcessor.from_pretrained(folder, subfolder="processor"),
     )  # fmt: skip
 
 
-def base_path(base: str) -> Path:
-    """The local folder of a base: itself, or the hub's snapshot of it."""
-    if Path(base).is_dir():
-        return Path(base)
-    if base.count("/") != 1:
-        raise ValueError(f"base {base!r} is neither a folder nor a hub id like 'Qwen/Qwen-Image-Edit-2511'")
-    return Path(snapshot_download(base))
-
-
-def base_hash(base: str) -> str:
+def base_hash(base: str, config: ModelConfig = ModelConfig()) -> str:
     """sha256 over the names and bytes of a base's weight files and configurations."""
     digest = hashlib.sha256()
-    folder = base_path(base)
+    folder = base_path(base, config)
     for path in sorted(p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json", ".txt"}):
         digest.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:

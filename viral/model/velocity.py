@@ -1,59 +1,187 @@
-"""One evaluation of the edit DiT on latent images."""
+"""The velocity field that an edit DiT predicts beside its context images."""
 
+from collections.abc import Callable, Hashable
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
 from diffusers import QwenImageTransformer2DModel
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, cat
 
-from viral.model.roles import Role, RoleRope
+from viral.model.context import StationaryContext, stationary_velocity, targets_per_context
+from viral.model.roles import set_roles
+from viral.model.tokens import Context, Latents, pack, unpack
 
-Latents = Float[Tensor, "b z h w"]
-Context = Float[Tensor, "b z _h _w"]
-"""A context image, whose sides may be others than the target's."""
-
-
-def pack(latents: Latents) -> Float[Tensor, "b t c"]:
-    """Tokens of 2x2 latent cells."""
-    return rearrange(latents, "b z (h p) (w q) -> b (h w) (z p q)", p=2, q=2)
+ContextMode = Literal["full", "stationary"]
 
 
-def unpack(tokens: Float[Tensor, "b t c"], height: int, width: int) -> Latents:
-    """Inverse of `pack` for a latent grid of height x width cells."""
-    return rearrange(tokens, "b (h w) (z p q) -> b z (h p) (w q)", h=height // 2, w=width // 2, p=2, q=2)
+@runtime_checkable
+class Velocity(Protocol):
+    """A denoising problem with its conditions fixed."""
+
+    shape: tuple[int, int, int]
+    """z, h, w of the target's latents."""
+
+    def __call__(self, latents: Latents, t: Float[Tensor, " b"]) -> Latents:
+        """dx_t/dt = noise - x0 of noisy latents at times t, of which 1 is noise and 0 data."""
+        ...
 
 
 def predict_velocity(
     transformer: QwenImageTransformer2DModel,
     noisy: Latents,
     context: list[Context],
-    roles: tuple[int, ...],
+    roles: tuple[int, ...] | None,
     t: Float[Tensor, " b"],
-    text: Float[Tensor, "#b n d"],
-    text_mask: Int[Tensor, "#b n"] | None = None,
+    text: Float[Tensor, "_b n d"],
+    text_mask: Int[Tensor, "_b n"] | None = None,
+    mode: ContextMode = "full",
 ) -> Latents:
-    """Velocity of the noisy target at times t, given clean context images with their roles.
+    """Velocity of noisy targets at times t, given clean context images with their roles; differentiable.
 
-    Every token sees every token; context tokens are modulated at t = 0. Context images may differ in size among
-    themselves, not within the batch. Raises `ValueError` where roles and images do not match in number.
+    In mode `full` every token sees every token, the context's being modulated at t = 0; `stationary` is described in
+    `viral.model.context`. Context images may differ in size among themselves, not within the batch. Their batch may be
+    a K-th of the targets': target i belongs to context i // K, and so does text of the context's batch. Without roles
+    images are numbered in order, as stock does. Raises `ValueError` for conditions that do not fit one another.
     """
-    if len(roles) != len(context):
-        raise ValueError(f"{len(context)} context images came with {len(roles)} roles; give one role per image")
-    images = [noisy, *context]
-    if any(image.shape[0] != noisy.shape[0] for image in context):
-        sizes = [tuple(image.shape) for image in images]
-        raise ValueError(f"batch sizes of target and context differ: {sizes}; repeat the context per target")
-    rope = transformer.pos_embed
-    if not isinstance(rope, RoleRope):
-        raise ValueError("the transformer has no RoleRope; load it with viral.model.backbone.load_backbone")
-    rope.roles = (int(Role.TARGET), *map(int, roles))
+    count = targets_per_context(noisy, context)
+    check_conditions(transformer, tuple(noisy.shape[1:]), context, text)
+    if mode == "stationary":
+        return stationary_velocity(transformer, noisy, context, roles, t, text, text_mask)
+    set_roles(transformer, roles, len(context))
+    images = [noisy, *(image.repeat_interleave(count, 0) for image in context)]
     shapes = [(1, image.shape[2] // 2, image.shape[3] // 2) for image in images]
     tokens = transformer(
         hidden_states=cat([pack(image) for image in images], dim=1),
         timestep=t,
-        encoder_hidden_states=text.expand(noisy.shape[0], -1, -1),
-        encoder_hidden_states_mask=text_mask,
-        img_shapes=[shapes] * noisy.shape[0],
+        encoder_hidden_states=_per_target(text, len(noisy)),
+        encoder_hidden_states_mask=None if text_mask is None else _per_target(text_mask, len(noisy)),
+        img_shapes=[shapes] * len(noisy),
         return_dict=False,
     )[0]
     height, width = noisy.shape[2:]
     return unpack(tokens[:, : (height // 2) * (width // 2)], height, width)
+
+
+def _per_target(text: Tensor, targets: int) -> Tensor:
+    return text.repeat_interleave(targets // len(text), 0)
+
+
+def check_conditions(
+    transformer: QwenImageTransformer2DModel,
+    shape: tuple[int, ...],
+    context: list[Context],
+    text: Float[Tensor, "_b n d"],
+) -> None:
+    """Raise `ValueError` unless a target of `shape` (z, h, w), context and text fit the model and one another."""
+    channels, width = transformer.config.in_channels // 4, transformer.config.joint_attention_dim
+    for name, (z, h, w) in [("target", shape), *[("context", tuple(image.shape[1:])) for image in context]]:
+        if z != channels or h % 2 or w % 2 or not h * w:
+            raise ValueError(
+                f"{name} latents are {z, h, w}, expected {channels} channels and even sides; encode images whose sides "
+                "are multiples of twice the VAE's scale"
+            )
+    if text.shape[2] != width:
+        raise ValueError(f"text is {text.shape[2]} wide, expected {width}; encode it with this base's text encoder")
+    if text.shape[0] not in (1, context[0].shape[0]):
+        raise ValueError(f"got {text.shape[0]} texts for {context[0].shape[0]} contexts; give one, or one for each")
+
+
+def guide(v: Latents, negative: Latents, scale: float) -> Latents:
+    """Classifier-free guidance negative + scale (v - negative), each token brought back to the length it has in v."""
+    v_tokens, other = pack(v), pack(negative)
+    guided = other + scale * (v_tokens - other)
+    guided = guided * (v_tokens.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
+    return unpack(guided, v.shape[2], v.shape[3])
+
+
+class EditVelocity:
+    """The `Velocity` of Qwen-Image-Edit for fixed context images, roles and text.
+
+    `grid` is the target's latent height and width, that of the last context image by default. `guidance` above 1 steers
+    away from the `negative` text at twice the cost, unless both texts are equal, where it changes nothing and is
+    skipped. Contexts come in a batch of b; latents in a batch of b K, of which the i-th belongs to context i // K.
+    Mode `stationary` runs without gradients. Raises `ValueError` for conditions that do not fit one another.
+    """
+
+    def __init__(
+        self,
+        transformer: QwenImageTransformer2DModel,
+        context: list[Context],
+        roles: tuple[int, ...] | None,
+        text: Float[Tensor, "_b n d"],
+        *,
+        mode: ContextMode = "full",
+        grid: tuple[int, int] | None = None,
+        guidance: float = 1.0,
+        negative: Float[Tensor, "_c m d"] | None = None,
+    ) -> None:
+        if not context:
+            raise ValueError("got no context image; an edit needs at least the image to edit")
+        if guidance < 1 or (guidance > 1 and negative is None):
+            raise ValueError(
+                f"guidance is {guidance} {'without' if negative is None else 'with'} a negative text; "
+                "give a scale of at least 1, and a text to steer away from where it is larger"
+            )
+        self.transformer, self.roles, self.mode, self.guidance = transformer, roles, mode, guidance
+        # Not where the weights are, which wait elsewhere under offloading.
+        place = {"device": context[0].device, "dtype": transformer.dtype}
+        self.context = [image.to(**place) for image in context]
+        texts = [text] if negative is None or guidance == 1 or torch.equal(text, negative) else [text, negative]
+        self.texts = [each.to(**place) for each in texts]
+        self.shape = (transformer.config.in_channels // 4, *(grid or context[-1].shape[2:]))
+        for each in self.texts:
+            check_conditions(transformer, self.shape, self.context, each)
+        set_roles(transformer, roles, len(context))
+        self._branches = [self._branch(each) for each in self.texts]
+
+    def __call__(self, latents: Latents, t: Float[Tensor, " b"]) -> Latents:
+        if tuple(latents.shape[1:]) != self.shape:
+            raise ValueError(f"latents are {tuple(latents.shape[1:])}, expected {self.shape}; make them by start_noise")
+        v, *negative = [branch(latents.to(self.context[0]), t.to(self.context[0].device)) for branch in self._branches]
+        return guide(v, negative[0], self.guidance) if negative else v
+
+    def _branch(self, text: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        if self.mode == "stationary":
+            return StationaryContext(self.transformer, self.context, self.roles, text, self.shape[1:]).velocity
+        return lambda latents, t: predict_velocity(self.transformer, latents, self.context, self.roles, t, text)
+
+    @property
+    def kind(self) -> tuple[Hashable, ...]:
+        """What problems must share to run in one batch."""
+        sizes = tuple(tuple(image.shape[1:]) for image in self.context)
+        words = tuple(text.shape[1] for text in self.texts)
+        return id(self.transformer), self.shape, sizes, self.roles, words, self.mode, self.guidance
+
+
+def stack(problems: list[EditVelocity]) -> EditVelocity:
+    """One problem of several, whose latents come in their order; `ValueError` where they are not of one kind."""
+    first = problems[0]
+    for other in problems[1:]:
+        if other.kind != first.kind:
+            raise ValueError(
+                f"problems of kinds {first.kind[1:]} and {other.kind[1:]} do not fit one batch (shape, context, roles, "
+                "text length, mode, guidance); split them with `batches`"
+            )
+    text, *negative = [
+        cat([text.expand(len(problem.context[0]), -1, -1) for text, problem in zip(texts, problems, strict=True)])
+        for texts in zip(*(problem.texts for problem in problems), strict=True)
+    ]
+    return EditVelocity(
+        first.transformer,
+        [cat(images) for images in zip(*(problem.context for problem in problems), strict=True)],
+        first.roles,
+        text,
+        mode=first.mode,
+        grid=first.shape[1:],
+        guidance=first.guidance if negative else 1.0,
+        negative=negative[0] if negative else None,
+    )
+
+
+def batches(problems: list[EditVelocity]) -> list[tuple[list[int], EditVelocity]]:
+    """The problems in as few batches as their kinds allow, each with the places that its problems had."""
+    places: dict[tuple[Hashable, ...], list[int]] = {}
+    for i, problem in enumerate(problems):
+        places.setdefault(problem.kind, []).append(i)
+    return [(own, stack([problems[i] for i in own])) for own in places.values()]

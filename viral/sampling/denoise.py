@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_shift
 from jaxtyping import Float
 from torch import Tensor
 
-from viral.model.velocity import Context, predict_velocity
+from viral.model.velocity import Velocity
 
 
 def start_noise(seeds: list[int], shape: tuple[int, int, int]) -> Float[Tensor, "b z h w"]:
@@ -18,43 +18,48 @@ def start_noise(seeds: list[int], shape: tuple[int, int, int]) -> Float[Tensor, 
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def timesteps(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, tokens: int) -> FlowMatchEulerDiscreteScheduler:
-    """A copy of the scheduler set to `steps`, shifted for a target of `tokens` tokens, as the edit pipeline does."""
+def schedule(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, tokens: int) -> FlowMatchEulerDiscreteScheduler:
+    """A copy of the scheduler set to `steps`, shifted for a target of `tokens` tokens, as diffusers' pipelines do."""
     own, config = copy.deepcopy(scheduler), scheduler.config
     mu = calculate_shift(
         tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
     )
+    if steps == 1:
+        # Stretching a single sigma to the terminal one divides nought by nought in diffusers.
+        own.register_to_config(shift_terminal=None)
     own.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
-    own.set_begin_index(0)
     return own
 
 
 @torch.no_grad()
 def denoise(
-    transformer: QwenImageTransformer2DModel,
+    velocity: Velocity,
     scheduler: FlowMatchEulerDiscreteScheduler,
-    context: list[Context],
-    roles: tuple[int, ...],
-    text: Float[Tensor, "#b n d"],
-    seeds: list[int],
+    noise: Float[Tensor, "b z h w"],
     steps: int,
-    grid: tuple[int, int] | None = None,
+    *,
+    start: int = 0,
+    stop: int | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "b z h w"]:
-    """Latents painted beside the context images, one per seed.
+    """Latents after the steps `start` to `stop` (all by default) of a schedule of `steps`, in float32.
 
-    `grid` is the target's latent height and width, that of the last context image by default. `on_step(i, latents)`
-    is called after each step; whatever it raises ends the loop, which is how a caller cancels.
+    `noise` holds what step `start` begins from. `on_step(i, latents)` is called after step i; whatever it raises ends
+    the loop, which is how a caller cancels. Raises `ValueError` for steps that do not exist and noise of another shape.
     """
-    channels, height, width = context[-1].shape[1:]
-    height, width = grid or (height, width)
-    weight = transformer.proj_out.weight
-    latents = start_noise(seeds, (channels, height, width)).to(weight.device)
-    schedule = timesteps(scheduler, steps, (height // 2) * (width // 2))
-    for i, timestep in enumerate(schedule.timesteps):
-        t = (timestep / scheduler.config.num_train_timesteps).expand(len(seeds)).to(weight.device, weight.dtype)
-        v = predict_velocity(transformer, latents.to(weight.dtype), context, roles, t, text)
-        latents = schedule.step(v.float(), timestep, latents, return_dict=False)[0]
+    stop = steps if stop is None else stop
+    if not 0 <= start < stop <= steps:
+        raise ValueError(f"steps {start} to {stop} do not lie in a schedule of {steps}; use 0 <= start < stop <= steps")
+    if tuple(noise.shape[1:]) != velocity.shape:
+        raise ValueError(
+            f"noise has latents of {tuple(noise.shape[1:])}, expected {velocity.shape}; make it with start_noise"
+        )
+    own = schedule(scheduler, steps, (velocity.shape[1] // 2) * (velocity.shape[2] // 2))
+    own.set_begin_index(start)
+    latents = noise.float()
+    for i in range(start, stop):
+        t = (own.timesteps[i] / scheduler.config.num_train_timesteps).expand(len(latents)).to(latents)
+        latents = own.step(velocity(latents, t).to(latents), own.timesteps[i], latents, return_dict=False)[0]
         if on_step is not None:
             on_step(i, latents)
-    return latents.to(weight.dtype)
+    return latents

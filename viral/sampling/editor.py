@@ -1,6 +1,6 @@
 """The editor: show it one pair and an image, it paints the fourth. Evaluation, batch jobs and serving share it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from viral.model.adapter import AdapterCard, adapter_sha256, load_adapter
+from viral.config import ModelConfig
+from viral.model.adapter import adapter_sha256, load_adapter
+from viral.model.adapter_files import AdapterCard
 from viral.model.backbone import Backbone, base_hash, load_backbone
-from viral.model.roles import ANALOGY
-from viral.sampling.denoise import denoise
+from viral.model.roles import roles_of
+from viral.model.text import NONE, TextEncoder
+from viral.model.velocity import EditVelocity
+from viral.sampling.denoise import denoise, start_noise
 
-TEXT_NONE = " "
-"""The words of the text regime `none`: one constant, so that its embedding is computed once."""
+Pair = tuple[Image.Image, Image.Image]
+"""An example (A, A') of the change that is wanted."""
 
 
 @dataclass(frozen=True)
@@ -51,65 +55,115 @@ def fit(image: Image.Image, size: int, multiple: int) -> Image.Image:
 class Editor:
     """A base with an adapter, ready to edit: `Editor.load(base, adapter)([(a, a2)], b).image`."""
 
-    def __init__(self, backbone: Backbone, card: AdapterCard | None, sha256: str | None) -> None:
-        self.backbone, self.card, self.sha256 = backbone, card, sha256
-        self.text = backbone.encode_text([TEXT_NONE])
+    def __init__(
+        self, backbone: Backbone, card: AdapterCard | None, sha256: str | None, device: str | torch.device = "cpu"
+    ) -> None:
+        if backbone.transformer is None or backbone.vae is None or backbone.texts is None:
+            raise ValueError("an editor needs a transformer, a VAE and a text encoder; load all parts of the base")
+        self.backbone, self.card, self.sha256, self.device = backbone, card, sha256, torch.device(device)
+        self.transformer = backbone.transformer
+        self.text = TextEncoder(backbone.texts, card.text if card else "instruction")
 
     @classmethod
     def load(
-        cls, base: str, adapter: Path | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        base: str,
+        adapter: Path | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        config: ModelConfig = ModelConfig(),
     ) -> "Editor":
-        """Load a base folder or hub id and an adapter folder; `ValueError` where they do not belong together."""
-        backbone = load_backbone(base, device=device, dtype=dtype)
-        if adapter is None:
-            return cls(backbone, None, None)
-        assert backbone.transformer is not None
-        card = load_adapter(backbone.transformer, Path(adapter))
-        found = base_hash(base)
-        if card.base_sha256 != found:
-            raise ValueError(
-                f"adapter {adapter} was trained on base {card.base} ({card.base_sha256[:12]}), "
-                f"not on {base} ({found[:12]}); "
-                "load it with its own base or train it anew"
-            )
-        return cls(backbone, card, adapter_sha256(Path(adapter)))
+        """Load a base folder or hub id and an adapter folder; `ValueError` where they do not belong together.
+
+        Without an adapter the base edits as told by an instruction. `dtype` overrides the configured one.
+        """
+        backbone = load_backbone(base, device=device, dtype=dtype, config=config)
+        card = None
+        if adapter is not None:
+            assert backbone.transformer is not None
+            card = load_adapter(backbone.transformer, Path(adapter), base_hash(base, config))
+        backbone.offload(config, device)
+        return cls(backbone, card, None if adapter is None else adapter_sha256(Path(adapter)), device)
 
     def __call__(
         self,
-        examples: list[tuple[Image.Image, Image.Image]],
+        examples: Sequence[Pair],
         query: Image.Image,
+        instruction: str | None = None,
         *,
         steps: int = 12,
         seed: int = 0,
         size: int | None = None,
+        guidance: float = 1.0,
+        negative: str = NONE,
         on_step: Callable[[int, Tensor], None] | None = None,
     ) -> Edit:
-        """Paint what `query` becomes by the change that the example pair shows.
+        """Paint what `query` becomes by the change that the example pairs show.
 
         `size` is the side of the square whose area the images are brought to (default: what the adapter was trained
-        on). The output has the query's aspect. The same arguments give the same pixels.
+        on). The output has the query's aspect. `guidance` above 1 steers away from the words `negative`. `on_step` is
+        called after each step and may raise to cancel. The same arguments give the same pixels.
         """
-        if len(examples) != 1:
-            raise ValueError(f"got {len(examples)} example pairs; this adapter takes exactly one, (A, A')")
+        problem = self.problem(examples, query, instruction, size=size, guidance=guidance, negative=negative)
+        return self.paint(problem, [seed], steps, on_step)[0]
+
+    def problem(
+        self,
+        examples: Sequence[Pair],
+        query: Image.Image,
+        instruction: str | None = None,
+        *,
+        size: int | None = None,
+        guidance: float = 1.0,
+        negative: str = NONE,
+    ) -> EditVelocity:
+        """What is to be denoised for a request, with the adapter's roles, text regime and context mode."""
+        size = size or (self.card.size if self.card else None)
+        if size is None:
+            raise ValueError("got neither a size nor an adapter that was trained on one; give the size in pixels")
+        images = [image for pair in examples for image in pair] + [query]
+        text = self.text(instruction, images)
+        return EditVelocity(
+            self.transformer,
+            [self._encode(image, size) for image in images],
+            self._roles(len(examples)),
+            text,
+            mode=self.card.context if self.card else "full",
+            guidance=guidance,
+            negative=self.text.say(negative, images) if guidance > 1 else None,
+        )
+
+    def paint(
+        self,
+        problem: EditVelocity,
+        seeds: list[int],
+        steps: int,
+        on_step: Callable[[int, Tensor], None] | None = None,
+    ) -> list[Edit]:
+        """Paint a problem from one noise per seed, in one batch that shares the context."""
         if steps < 1:
             raise ValueError(f"steps is {steps}; it must be at least 1")
-        size = size or (self.card.size if self.card else 64)
-        images = [fit(image, size, 2 * self.backbone.scale) for image in (*examples[0], query)]
-        context = [self.backbone.encode_images(to_tensor(image).to(self.text.device)) for image in images]
-        assert self.backbone.transformer is not None
-        latents = denoise(
-            self.backbone.transformer,
-            self.backbone.scheduler,
-            context,
-            ANALOGY,
-            self.text,
-            [seed],
-            steps,
-            on_step=on_step,
-        )
-        image = to_images(self.backbone.decode_latents(latents))[0]
-        trace = {
-            "seed": seed, "steps": steps, "size": list(image.size), "evaluations": steps, "adapter_sha256": self.sha256,
-            "base": str(self.card.base if self.card else self.backbone.folder.name),
+        noise = start_noise(seeds, problem.shape).to(self.device)
+        images = self.decode(denoise(problem, self.backbone.scheduler, noise, steps, on_step=on_step))
+        return [
+            Edit(image, self._trace(problem, seed, steps, image)) for seed, image in zip(seeds, images, strict=True)
+        ]
+
+    def decode(self, latents: Float[Tensor, "b z h w"]) -> list[Image.Image]:
+        """Images of latents."""
+        return to_images(self.backbone.decode_latents(latents))
+
+    def _encode(self, image: Image.Image, size: int) -> Float[Tensor, "1 z h w"]:
+        pixels = to_tensor(fit(image, size, 2 * self.backbone.scale))
+        return self.backbone.encode_images(pixels.to(self.device))
+
+    def _roles(self, pairs: int) -> tuple[int, ...] | None:
+        """The adapter's roles; without one images are numbered in order."""
+        return roles_of(pairs, self.card.role_numbering, self.card.roles) if self.card else None
+
+    def _trace(self, problem: EditVelocity, seed: int, steps: int, image: Image.Image) -> dict[str, Any]:
+        return {
+            "seed": seed, "steps": steps, "size": list(image.size), "evaluations": steps * len(problem.texts),
+            "guidance": problem.guidance, "context": problem.mode, "text": self.text.regime, "roles": problem.roles,
+            "adapter_sha256": self.sha256, "base": str(self.card.base if self.card else self.backbone.folder.name),
         }  # fmt: skip
-        return Edit(image, trace)

@@ -35,7 +35,7 @@ def describe_run(config: RunConfig) -> Run:
     if manifest is None or not manifest.complete:
         raise ValueError(f"latents at {latents} are not all there; run jobs/encode_dataset.py first")
     shards = hashlib.sha256("".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()[:16]
-    base = base_hash(config.base_folder())
+    base = base_hash(config.base_folder(), config.model)
     inputs = {
         **{f"train.{name}": getattr(config.train, name) for name in LEARNT},
         **{f"adapter.{name}": value for name, value in config.adapter.model_dump(mode="json").items()},

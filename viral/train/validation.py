@@ -14,7 +14,8 @@ from viral.data.latents import LatentPair, LatentTable
 from viral.model.adapter import add_adapter, load_adapter_state
 from viral.model.backbone import load_backbone
 from viral.model.roles import ANALOGY
-from viral.sampling.denoise import denoise
+from viral.model.velocity import EditVelocity
+from viral.sampling.denoise import denoise, start_noise
 from viral.storage import Storage
 from viral.train.checkpoint import Checkpoints
 
@@ -43,7 +44,7 @@ class Painter:
         self.checkpoints, self.place = Checkpoints(train.join("checkpoints"), fingerprint), train.join("validation")
         device = "cuda" if config.train.gpus else "cpu"
         dtype = torch.bfloat16 if config.train.gpus else torch.float32
-        self.backbone = load_backbone(config.base_folder(), ("transformer", "vae"), device, dtype)
+        self.backbone = load_backbone(config.base_folder(), ("transformer", "vae"), device, dtype, config.model)
         self.transformer = self.backbone.transformer
         add_adapter(self.transformer, config.adapter, config.seed)
         table = LatentTable(Storage(config.storage).join(config.latents))
@@ -59,10 +60,9 @@ class Painter:
             return False
         load_adapter_state(self.transformer, self.checkpoints.load(step).tensors.adapter)
         source, target, query, truth = self.context
-        seeds = list(range(len(self.analogies)))
-        output = denoise(
-            self.transformer, self.backbone.scheduler, [source, target, query], ANALOGY, self.text, seeds, STEPS
-        )
+        velocity = EditVelocity(self.transformer, [source, target, query], ANALOGY, self.text)
+        noise = start_noise(list(range(len(self.analogies))), velocity.shape).to(self.text.device)
+        output = denoise(velocity, self.backbone.scheduler, noise, STEPS)
         columns = [self.backbone.decode_latents(latents) for latents in (source, target, query, output, truth)]
         self.place.write(grid_name(step), _png(_draw(columns, list(self.analogies))))
         return True

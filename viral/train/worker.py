@@ -15,6 +15,8 @@ from viral.config import RunConfig
 from viral.data.latents import LatentTable
 from viral.model.adapter import AdapterCard, adapter_parameters, add_adapter, load_adapter_state, save_adapter
 from viral.model.backbone import load_backbone
+from viral.model.licences import licence_of
+from viral.model.out_of_memory import naming_remedies, training_remedies
 from viral.storage import Storage
 from viral.tasks import describe_task
 from viral.train.checkpoint import Checkpoint, Checkpoints
@@ -60,11 +62,13 @@ def _work(job: Job, storage: Storage) -> None:
     checkpoints = Checkpoints(storage.join("checkpoints"), job.fingerprint)
     checkpoint, troubles = checkpoints.newest()
     if first:
+        print(f"base {config.base}, under {licence_of(config.base_folder(), config.model.revision)}", flush=True)
         _tell(checkpoint, troubles)
-    engine = _engine(config, checkpoint)
-    feed = _feed(config, context.get_world_rank(), context.get_world_size())
     journal = Journal(storage) if first else None
-    train(engine, feed, config, _hooks(job, engine, checkpoints, journal), checkpoint.step if checkpoint else 0)
+    with naming_remedies("training", training_remedies(config)):
+        engine = _engine(config, checkpoint)
+        feed = _feed(config, context.get_world_rank(), context.get_world_size())
+        train(engine, feed, config, _hooks(job, engine, checkpoints, journal), checkpoint.step if checkpoint else 0)
     with engine.gathered() as transformer:
         if first:
             _keep(job, transformer)
@@ -82,8 +86,9 @@ def _settle(config: RunConfig, local_workers: int) -> None:
 
 def _engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine:
     device = f"cuda:{torch.cuda.current_device()}" if config.train.gpus else "cpu"
-    dtype = torch.bfloat16 if config.train.gpus else torch.float32
-    transformer = load_backbone(config.base_folder(), ("transformer",), device, dtype).transformer
+    transformer = load_backbone(config.base_folder(), ("transformer",), device, config=config.model).transformer
+    if config.train.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
     add_adapter(transformer, config.adapter, config.seed)
     for parameter in adapter_parameters(transformer).values():
         parameter.data = parameter.data.float()

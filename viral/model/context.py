@@ -1,0 +1,293 @@
+"""The stationary context: clean images and text that no noisy token can change, so that all steps share them.
+
+Text and context images form one sequence at t = 0 whose tokens see one another and nothing else. It is what the base
+computes at t = 0 for those images and words if there is nothing to paint. The target's tokens, at their own t, see
+all of it and themselves. Stock differs in three ways, which an adapter for this mode is trained with: its context sees
+the target, its text sees the target, and its text is modulated at the target's t. Positions are those of stock.
+
+A layer is therefore two unmasked attentions, and its keys and values of text and context are the same at every step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers import QwenImageTransformer2DModel
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock, apply_rotary_emb_qwen
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from einops import rearrange
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor, cat, nn
+from torch.nn.functional import pad
+
+from viral.model.roles import set_roles
+from viral.model.tokens import Context, Latents, pack, unpack
+
+Heads = Float[Tensor, "b s heads e"]
+Joined = Float[Tensor, "b c heads e"]
+Rope = Complex[Tensor, "s half"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What the tokens of one stream bring to every layer: positions, and segments that share a time."""
+
+    text: bool
+    rope: Rope
+    lengths: list[int]
+    times: Float[Tensor, "segments b d"]
+
+
+class Stream:
+    """One side's way through one block: the block's modules, adapters and all, by what they do."""
+
+    def __init__(self, block: QwenImageTransformerBlock, side: Side) -> None:
+        attn: Any = block.attn  # whose type says that each of its layers may be None
+        text, self.side, self.heads = side.text, side, attn.heads
+        self.norm1, self.norm2 = (block.txt_norm1, block.txt_norm2) if text else (block.img_norm1, block.img_norm2)
+        self.norm_q, self.norm_k = (attn.norm_added_q, attn.norm_added_k) if text else (attn.norm_q, attn.norm_k)
+        self.qkv = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj) if text else (attn.to_q, attn.to_k, attn.to_v)
+        self.out: nn.Module = attn.to_add_out if text else attn.to_out[0]
+        self.mlp = block.txt_mlp if text else block.img_mlp
+        self.first, self.second = (block.txt_mod if text else block.img_mod)(side.times).chunk(2, -1)
+
+    def project(self, x: Float[Tensor, "b s d"]) -> tuple[Heads, Heads, Heads]:
+        """Queries, keys and values with their positions."""
+        x = self._modulate(self.norm1(x), self.first)
+        q, k, v = (rearrange(linear(x), "b s (h e) -> b s h e", h=self.heads) for linear in self.qkv)
+        return _rotate(self.norm_q(q), self.side.rope), _rotate(self.norm_k(k), self.side.rope), v
+
+    def advance(self, x: Float[Tensor, "b s d"], seen: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        """The tokens after the block, given what their queries saw."""
+        x = x + self._gate(self.out(seen), self.first)
+        return x + self._gate(self.mlp(self._modulate(self.norm2(x), self.second)), self.second)
+
+    def _modulate(self, x: Float[Tensor, "b s d"], vectors: Float[Tensor, "g _b _d3"]) -> Float[Tensor, "b s d"]:
+        pieces = []
+        for piece, vector in zip(x.split(self.side.lengths, 1), vectors.unsqueeze(2), strict=True):
+            shift, scale, _ = vector.chunk(3, -1)
+            pieces.append(piece * (1 + scale) + shift)
+        return _concat(pieces)
+
+    def _gate(self, x: Float[Tensor, "b s d"], vectors: Float[Tensor, "g _b _d3"]) -> Float[Tensor, "b s d"]:
+        gates = vectors.chunk(3, -1)[2].unsqueeze(2)
+        return _concat([gate * piece for piece, gate in zip(x.split(self.side.lengths, 1), gates, strict=True)])
+
+
+class KeyValueBuffer:
+    """Keys and values of one layer in one allocation: the context's, then room that each target overwrites."""
+
+    def __init__(self, keys: Heads, values: Heads, room: int) -> None:
+        self.size = keys.shape[1]
+        self.both = pad(torch.stack([keys, values]), (0, 0, 0, 0, 0, room))
+
+    def join(self, keys: Heads, values: Heads) -> tuple[Joined, Joined]:
+        """The context's keys and values followed by these, valid until the next call."""
+        self.both[0, :, self.size :], self.both[1, :, self.size :] = keys, values
+        return self.both[0], self.both[1]
+
+
+def stationary_velocity(
+    transformer: QwenImageTransformer2DModel,
+    noisy: Latents,
+    context: list[Context],
+    roles: tuple[int, ...] | None,
+    t: Float[Tensor, " b"],
+    text: Float[Tensor, "_b n d"],
+    text_mask: Int[Tensor, "_b n"] | None = None,
+) -> Latents:
+    """Velocity of noisy targets, differentiable, in one pass with their stationary context.
+
+    The context's batch may be a K-th of the targets': target i then belongs to context i // K, whose cost the K
+    targets share, each at its own t. Each linear layer sees context and targets in one call.
+    """
+    count = targets_per_context(noisy, context)
+    fixed = Fixed(transformer, context, roles, text, tuple(noisy.shape[2:]))
+    targets = rearrange(pack(noisy), "(b k) t c -> b (k t) c", k=count)
+    times, zero = fixed.times(t, count), fixed.zero
+    image = Side(
+        False,
+        cat([fixed.context_rope, *[fixed.target_rope] * count]),
+        [fixed.context_length, *[fixed.target_length] * count],
+        cat([zero.expand(-1, times.shape[1], -1), times]),
+    )
+    tokens = [fixed.embed_text(), transformer.img_in(cat([fixed.pack_context(), targets], 1))]
+    mask = None if text_mask is None else pad(text_mask.bool(), (0, fixed.context_length), value=True)
+    checkpoint: Any = transformer._gradient_checkpointing_func  # None until checkpointing is enabled
+    for block in transformer.transformer_blocks:
+        args = (block, [fixed.text_side, image], tokens, fixed.stationary_length, fixed.target_length, mask)
+        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+            tokens = checkpoint(_training_layer, *args)
+        else:
+            tokens = _training_layer(*args)
+    return fixed.head(tokens[1][:, fixed.context_length :], times)
+
+
+class StationaryContext:
+    """The context of a request, passed through the model once, at the first call of `velocity`."""
+
+    def __init__(
+        self,
+        transformer: QwenImageTransformer2DModel,
+        context: list[Context],
+        roles: tuple[int, ...] | None,
+        text: Float[Tensor, "_b n d"],
+        grid: tuple[int, int],
+    ) -> None:
+        self._transformer, self._context = transformer, context
+        self._fixed = Fixed(transformer, context, roles, text, grid)
+
+    @torch.no_grad()
+    def velocity(self, noisy: Latents, t: Float[Tensor, " b"]) -> Latents:
+        """Velocity of noisy targets; target i belongs to context i // K where there are K of each."""
+        onload(self._transformer)
+        fixed, count = self._fixed, targets_per_context(noisy, self._context)
+        times = fixed.times(t, count)
+        side = Side(False, cat([fixed.target_rope] * count), [fixed.target_length] * count, times)
+        tokens = self._transformer.img_in(rearrange(pack(noisy), "(b k) t c -> b (k t) c", k=count))
+        for block, buffer in zip(self._transformer.transformer_blocks, self._buffers, strict=True):
+            stream = Stream(block, side)
+            seen = _see_context(*stream.project(tokens), fixed.target_length, buffer.join)
+            tokens = stream.advance(tokens, seen.flatten(2))
+        return fixed.head(tokens, times)
+
+    @cached_property
+    def _buffers(self) -> list[KeyValueBuffer]:
+        """Keys and values of every layer; the last needs no more than these of the context."""
+        fixed, buffers = self._fixed, []
+        batch = self._context[0].shape[0]
+        zero = fixed.zero.expand(-1, batch, -1)
+        sides = [fixed.text_side, Side(False, fixed.context_rope, [fixed.context_length], zero)]
+        tokens = [fixed.embed_text(), self._transformer.img_in(fixed.pack_context())]
+        blocks = self._transformer.transformer_blocks
+        for block in blocks:
+            streams = [Stream(block, side) for side in sides]
+            q, k, v = _project(streams, tokens)
+            buffers.append(KeyValueBuffer(k, v, fixed.target_length))
+            if block is not blocks[-1]:
+                tokens = _advance(streams, tokens, dispatch_attention_fn(q, k, v))
+        return buffers
+
+
+class Fixed:
+    """What does not change from layer to layer nor from step to step: positions, t = 0, and what is embedded."""
+
+    def __init__(
+        self,
+        transformer: QwenImageTransformer2DModel,
+        context: list[Context],
+        roles: tuple[int, ...] | None,
+        text: Float[Tensor, "_b n d"],
+        grid: tuple[int, ...],
+    ) -> None:
+        if not transformer.config.zero_cond_t:
+            raise ValueError(
+                "the stationary context needs a base with zero_cond_t, like Qwen-Image-Edit-2511; use context mode full"
+            )
+        onload(transformer)
+        self.transformer, self.context, self.grid = transformer, context, grid
+        self.text = text.expand(context[0].shape[0], -1, -1)
+        shapes = [(1, height // 2, width // 2) for height, width in (grid, *(image.shape[2:] for image in context))]
+        rope = set_roles(transformer, roles, len(context))
+        image_rope, text_rope = rope([shapes], max_txt_seq_len=text.shape[1], device=text.device)
+        self.target_length = shapes[0][1] * shapes[0][2]
+        self.target_rope, self.context_rope = image_rope[: self.target_length], image_rope[self.target_length :]
+        self.context_length = len(self.context_rope)
+        self.stationary_length = text.shape[1] + self.context_length
+        self.zero = self.times(torch.zeros(1, device=text.device), 1)
+        self.text_side = Side(True, text_rope, [text.shape[1]], self.zero)
+
+    def times(self, t: Float[Tensor, " b"], count: int) -> Float[Tensor, "k b_context d"]:
+        """Time embeddings of `count` targets per context."""
+        dtype = self.text.dtype
+        return rearrange(self.transformer.time_text_embed(t.to(dtype), self.text), "(b k) d -> k b d", k=count)
+
+    def embed_text(self) -> Float[Tensor, "b n d"]:
+        return self.transformer.txt_in(self.transformer.txt_norm(self.text))
+
+    def pack_context(self) -> Float[Tensor, "b s c"]:
+        return cat([pack(image) for image in self.context], 1)
+
+    def head(self, targets: Float[Tensor, "b_context s d"], times: Float[Tensor, "k b_context d"]) -> Latents:
+        """Velocities of the targets' last hidden states."""
+        states = rearrange(targets, "b (k t) d -> (b k) t d", k=len(times))
+        states = self.transformer.norm_out(states, rearrange(times, "k b d -> (b k) d"))
+        return unpack(self.transformer.proj_out(states), self.grid[0], self.grid[1])
+
+
+@apply_forward_hook
+def onload(transformer: QwenImageTransformer2DModel) -> None:
+    """Have a transformer that diffusers offloads come to its device, as calling it would."""
+
+
+def targets_per_context(noisy: Latents, context: list[Context]) -> int:
+    """How many of the targets share a context; `ValueError` where that is no whole number."""
+    batches = {image.shape[0] for image in context}
+    if len(batches) != 1 or noisy.shape[0] % next(iter(batches)):
+        sizes = [tuple(image.shape) for image in [noisy, *context]]
+        raise ValueError(
+            f"batch sizes of target and context do not fit: {sizes}; context images come in one batch size, and the "
+            "targets in a multiple of it"
+        )
+    return noisy.shape[0] // batches.pop()
+
+
+def _training_layer(
+    block: QwenImageTransformerBlock,
+    sides: list[Side],
+    tokens: list[Tensor],
+    stationary: int,
+    target: int,
+    mask: Bool[Tensor, "_b s"] | None,
+) -> list[Tensor]:
+    """One layer of text, context and targets; the text's padding is hidden by `mask`."""
+    streams = [Stream(block, side) for side in sides]
+    q, k, v = _project(streams, tokens)
+    own_q, own_k, own_v = (x[:, :stationary] for x in (q, k, v))
+    itself = dispatch_attention_fn(own_q, own_k, own_v, attn_mask=_broadcast(mask))
+    targets = (x[:, stationary:] for x in (q, k, v))
+    seen = _see_context(*targets, target, lambda k, v: (cat([own_k, k], 1), cat([own_v, v], 1)), mask)
+    return _advance(streams, tokens, cat([itself, seen], 1))
+
+
+def _see_context(
+    q: Heads,
+    k: Heads,
+    v: Heads,
+    target: int,
+    join: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    mask: Bool[Tensor, "_b c"] | None = None,
+) -> Heads:
+    """Attention of every target of `target` tokens to what `join` puts in front of it and to itself."""
+    mask = None if mask is None else pad(mask, (0, target), value=True)
+    each = zip(*(x.split(target, 1) for x in (q, k, v)), strict=True)
+    return _concat([dispatch_attention_fn(q, *join(k, v), attn_mask=_broadcast(mask)) for q, k, v in each])
+
+
+def _project(streams: list[Stream], tokens: list[Tensor]) -> tuple[Heads, Heads, Heads]:
+    """Queries, keys and values of all tokens in one sequence."""
+    parts = [stream.project(x) for stream, x in zip(streams, tokens, strict=True)]
+    q, k, v = (cat(each, 1) for each in zip(*parts, strict=True))
+    return q, k, v
+
+
+def _advance(streams: list[Stream], tokens: list[Tensor], seen: Heads) -> list[Tensor]:
+    """The tokens after a block, given what attention made of the whole sequence."""
+    each = seen.flatten(2).split([x.shape[1] for x in tokens], 1)
+    return [stream.advance(x, y) for stream, x, y in zip(streams, tokens, each, strict=True)]
+
+
+def _concat(pieces: list[Tensor]) -> Tensor:
+    """Pieces of a sequence in a row; a single one is not copied."""
+    return pieces[0] if len(pieces) == 1 else cat(pieces, 1)
+
+
+def _rotate(x: Heads, rope: Rope) -> Heads:
+    return apply_rotary_emb_qwen(x, rope, use_real=False)
+
+
+def _broadcast(mask: Bool[Tensor, "b s"] | None) -> Bool[Tensor, "b 1 1 s"] | None:
+    return None if mask is None else mask[:, None, None]
