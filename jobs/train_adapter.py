@@ -8,11 +8,17 @@ from viral.config import RunConfig, load, stop
 
 def main() -> None:
     """Read the command line, make what is missing of pairs and latents, train, say what came out."""
-    config = load(__doc__ or "")
+    config = load(__doc__ or "", estimate=_estimate)
     try:
         _train(config)
     except ValueError as error:
         stop(str(error))
+
+
+def _estimate(config: RunConfig) -> None:
+    from viral.train.estimate import print_estimate
+
+    print_estimate(config)
 
 
 def _train(config: RunConfig) -> None:

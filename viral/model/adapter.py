@@ -67,6 +67,9 @@ def inject_adapter(transformer: nn.Module, config: AdapterConfig, seed: int = 0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             transformer.add_adapter(_peft_config(transformer, config, plain), DEFAULT)
+        for parameter in adapter_parameters(transformer).values():
+            if parameter.dtype.itemsize == 1:  # peft took the type that a float8 base is stored in
+                parameter.data = parameter.data.to(transformer.dtype)
     generator = torch.Generator().manual_seed(seed)
     for name in experts:
         transformer.set_submodule(name, MoELoRALinear(transformer.get_submodule(name), config, generator))

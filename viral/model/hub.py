@@ -21,6 +21,15 @@ PARTS = ("*/*", "model_index.json", CARD)
 CONFIGURATIONS = ("*/config.json", "model_index.json", CARD)
 
 
+def local_folder(base: str) -> Path | None:
+    """The folder that a base is, None for a hub id; `ValueError` for what is neither."""
+    if Path(base).is_dir():
+        return Path(base)
+    if base.count("/") != 1:
+        raise ValueError(f"base {base!r} is neither a folder nor a hub id like 'Qwen/Qwen-Image-Edit-2511'")
+    return None
+
+
 def snapshot(repository: str, revision: str | None = None, files: tuple[str, ...] = PARTS) -> Path:
     """The local folder of a repository's `files` (patterns); `ValueError` says how to get what is not there."""
     what = repository if revision is None else f"{repository} at revision {revision}"

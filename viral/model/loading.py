@@ -10,7 +10,7 @@ from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
 from transformers import PreTrainedModel
 
 from viral.config import ModelConfig
-from viral.model.hub import snapshot
+from viral.model.hub import local_folder, snapshot
 from viral.model.licences import accept
 
 EMBEDDERS = ("img_in", "txt_in", "x_embedder", "context_embedder", "time_text_embed")
@@ -19,10 +19,9 @@ EMBEDDERS = ("img_in", "txt_in", "x_embedder", "context_embedder", "time_text_em
 
 def base_path(base: str, config: ModelConfig = ModelConfig()) -> Path:
     """The folder of a base, itself or the hub's snapshot of it; `ValueError` where its licence is not accepted."""
-    if not Path(base).is_dir() and base.count("/") != 1:
-        raise ValueError(f"base {base!r} is neither a folder nor a hub id like 'Qwen/Qwen-Image-Edit-2511'")
+    folder = local_folder(base)
     accept(base, config.accept_licences, config.revision)
-    return Path(base) if Path(base).is_dir() else snapshot(base, config.revision)
+    return folder or snapshot(base, config.revision)
 
 
 def compute_dtype(config: ModelConfig, device: str) -> torch.dtype:
@@ -46,7 +45,7 @@ def load_network(
     quantise = config.quantise if part == "transformer" else None
     options: dict[str, Any] = {"torch_dtype" if issubclass(cls, ModelMixin) else "dtype": dtype}
     if quantise in ("int8", "nf4"):
-        options |= {"quantization_config": _bitsandbytes(quantise, dtype), "device_map": {"": device}}
+        options |= {"quantization_config": _bitsandbytes(quantise, dtype, device), "device_map": {"": device}}
     network = cls.from_pretrained(folder, subfolder=part, **options).eval().requires_grad_(False)
     if quantise == "float8":
         network.enable_layerwise_casting(
@@ -65,12 +64,14 @@ def check_part(folder: Path, part: str) -> None:
         )
 
 
-def _bitsandbytes(quantise: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+def _bitsandbytes(quantise: str, dtype: torch.dtype, device: str) -> BitsAndBytesConfig:
     if find_spec("bitsandbytes") is None:
         raise ValueError(
             f"model.quantise={quantise} needs the package bitsandbytes; `pip install bitsandbytes`, or take "
             "model.quantise=float8, which needs none"
         )
+    if torch.device(device).type == "cpu":
+        raise ValueError(f"model.quantise={quantise} needs a GPU, but the device is cpu; take model.quantise=float8")
     if quantise == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)

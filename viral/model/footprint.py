@@ -1,0 +1,228 @@
+"""What a run will take: memory by part and time, for a configuration and a card, before anything is loaded.
+
+Sizes come from the networks themselves at full shape, activations from running them without memory
+(`viral.model.trace`). GB are 1e9 bytes. Times are products of matrices alone, at the share of a card's peak that
+frameworks like ours reach; loading, data and communication are taken as hidden behind them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from viral.config import Card, RunConfig
+from viral.model.architecture import Architecture, count_parameters, read_architecture
+from viral.model.trace import Cost, Pass, decoding_bytes, trace
+
+GB = 1e9
+RESERVE = 2 * GB
+"""CUDA's context, workspaces of kernels and gaps between allocations."""
+GATHERED = 1e9
+"""Parameters that ZeRO-3 holds whole at a time (DeepSpeed's stage3_max_live_parameters)."""
+QWEN_TEXT, FLUX_TEXT = 32, 512
+"""Tokens of text: a sentence without images for Qwen, T5's full length for FLUX.1."""
+STEPS = 40
+"""Denoising steps of an image whose time is told (VIRAL's)."""
+STORED = {None: 2.0, "float8": 1.0, "int8": 1.0, "nf4": 0.5 + 4 / 64}
+"""Bytes of a weight in a matrix: nf4 has a float32 scale for each 64."""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card offers."""
+
+    memory: float
+    """Bytes."""
+    peak: float
+    """Dense bfloat16 operations a second, from its data sheet."""
+    share: float
+    """Part of them that eager torch reaches on these models: an estimate."""
+
+    def seconds(self, flops: float) -> float:
+        """Time of so many operations."""
+        return flops / (self.peak * self.share)
+
+
+CARDS: dict[Card, CardFacts] = {
+    "RTX4090-24G": CardFacts(24 * GB, 165e12, 0.50),
+    "L40S-48G": CardFacts(48 * GB, 362e12, 0.35),
+    "A100-80G": CardFacts(80 * GB, 312e12, 0.50),
+    "A800-80G": CardFacts(80 * GB, 312e12, 0.50),
+    "H200-141G": CardFacts(141 * GB, 989e12, 0.40),
+}
+
+Change = dict[str, Any]
+"""Settings by dotted name."""
+AS_IS: Change = {}
+CHECKPOINT: Change = {"train.gradient_checkpointing": True}
+TRAINING_CHANGES: tuple[Change, ...] = (
+    AS_IS,
+    CHECKPOINT,
+    CHECKPOINT | {"model.quantise": "float8"},
+    CHECKPOINT | {"model.quantise": "nf4"},
+    CHECKPOINT | {"train.zero_stage": 3},
+)
+PAINTING_CHANGES: tuple[Change, ...] = (
+    AS_IS,
+    {"model.offload": "model"},
+    {"model.offload": "model", "model.quantise": "float8"},
+    {"model.offload": "model", "model.quantise": "nf4"},
+    {"model.offload": "group"},
+)
+"""What makes a run smaller, from what costs least to what costs most."""
+
+
+class Footprint:
+    """Memory and time of training and painting with a configuration."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config, self.card = config, CARDS[config.model.card]
+        self.architecture = read_architecture(config.base_folder(), config.model)
+        self.work = work_of(self.architecture, config)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The transformer's, with the batch of one worker."""
+        return trace(self.architecture["transformer"], self.config.adapter, self.work, torch.bfloat16)
+
+    def training(self, change: Change = AS_IS) -> dict[str, float]:
+        """Bytes by part on one card of a training run; text and latents are cached, so no other network is there."""
+        config = changed(self.config, change)
+        workers, stage, adapter = config.train.workers, config.train.zero_stage, float(self.cost.adapter)
+        base = self._transformer(config)
+        return {
+            "transformer": base if stage < 3 else base / workers + min(2 * GATHERED, base),
+            # Trained in float32; ZeRO keeps a flat copy of what each worker updates.
+            "adapter": 4 * adapter / (workers if stage == 3 else 1) + (4 * adapter / workers if stage else 0),
+            "gradients": 4 * adapter / (workers if stage >= 2 else 1),
+            "AdamW's moments": 8 * adapter / (workers if stage else 1),
+            "activations": float(self.cost.checkpointed if config.train.gradient_checkpointing else self.cost.training),
+            "reserve": RESERVE,
+        }
+
+    def painting(self, change: Change = AS_IS) -> dict[str, float]:
+        """Bytes by part on one card that paints one image."""
+        config = changed(self.config, change)
+        adapter = 4.0 * self.cost.adapter
+        networks = {part: 2.0 * count_parameters(facts)[0] for part, facts in self.architecture.items()}
+        networks["transformer"] = self._transformer(config) + adapter
+        working = {
+            "transformer": self.cost.painting / self.work.batch,
+            "vae": float(decoding_bytes(self.architecture["vae"], self.work.grid, torch.bfloat16)),
+        }
+        if config.model.offload is None:
+            return {**networks, "activations": max(working.values()), "reserve": RESERVE}
+        if config.model.offload == "group":
+            return {"activations": max(working.values()), "reserve": RESERVE}
+        largest = max(networks, key=lambda part: networks[part] + working.get(part, 0))
+        return {largest: networks[largest], "activations": working.get(largest, 0.0), "reserve": RESERVE}
+
+    def step_seconds(self) -> float:
+        """Time of one optimizer step: the micro batches of one worker, one after the other."""
+        train = self.config.train
+        micro_batches = train.batch_size // (train.workers * train.micro_batch)
+        return micro_batches * self.card.seconds(training_flops(self.cost, self._shape, train.gradient_checkpointing))
+
+    def samples_per_hour(self) -> float:
+        """Of all workers together."""
+        return 3600 * self.config.train.batch_size / self.step_seconds()
+
+    def image_seconds(self, stationary: bool = False) -> float:
+        """Time of one image in `STEPS` steps without guidance; `stationary` computes the context once."""
+        shape = self._shape
+        target, context = self.work.target_tokens, self.work.target_tokens * self.work.context
+        if not stationary:
+            return STEPS * self.card.seconds(forward_flops(self.cost, shape, target + context, target + context))
+        prefill = forward_flops(self.cost, shape, context, context, text=False)
+        return self.card.seconds(prefill + STEPS * forward_flops(self.cost, shape, target, target + context))
+
+    def fitting(
+        self, memory: float, of: Callable[[Change], dict[str, float]], changes: tuple[Change, ...]
+    ) -> Change | None:
+        """The first of `changes` under which `of` stays within `memory` bytes; None where none does."""
+        return next((change for change in changes if sum(of(change).values()) <= memory), None)
+
+    def context_bytes(self) -> float:
+        """Keys and values of a stationary context."""
+        return 2 * 2.0 * self.work.target_tokens * self.work.context * self._shape.width * self._shape.depth
+
+    def settings(self, change: Change) -> list[str]:
+        """What of a change differs from the configuration, as overrides."""
+        words = []
+        for name, value in change.items():
+            section, key = name.split(".")
+            if getattr(getattr(self.config, section), key) != value:
+                words.append(f"{name}={str(value).lower()}")
+        return words
+
+    @property
+    def _shape(self) -> "Shape":
+        facts = self.architecture["transformer"]
+        depth = facts["num_layers"] + facts.get("num_single_layers", 0)
+        return Shape(facts["num_attention_heads"] * facts["attention_head_dim"], depth, self.work)
+
+    def _transformer(self, config: RunConfig) -> float:
+        total, matrices = count_parameters(self.architecture["transformer"])
+        wide = 4.0 if config.model.dtype == "float32" else 2.0
+        stored = wide if config.model.quantise is None else STORED[config.model.quantise]
+        return stored * matrices + wide * (total - matrices)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Width and depth of a transformer, and what goes through it."""
+
+    width: int
+    depth: int
+    work: Pass
+
+
+def forward_flops(cost: Cost, shape: Shape, queries: int, keys: int, text: bool = True) -> float:
+    """Operations of one forward pass of a sample: 2 a weight and token, and 4 T_q T_k d a block of attention.
+
+    `queries` image tokens go through the transformer and attend to `keys` of them and to the text.
+    """
+    words = shape.work.text if text else 0
+    return _products(cost.matrices, queries, words) + _attention(shape, queries + words, keys + words)
+
+
+def training_flops(cost: Cost, shape: Shape, checkpointing: bool) -> float:
+    """Operations of a forward and backward pass of a batch.
+
+    Backward passes gradients through every matrix, computes those of the adapter's alone, and takes 2.5 times the
+    attention's; checkpointing runs forward a second time.
+    """
+    tokens, words = shape.work.target_tokens * (1 + shape.work.context), shape.work.text
+    products, attention = _products(cost.matrices, tokens, words), _attention(shape, tokens + words, tokens + words)
+    backward = products + _products(cost.trained, tokens, words) + 2.5 * attention
+    return shape.work.batch * ((2 if checkpointing else 1) * (products + attention) + backward)
+
+
+def _products(matrices: dict[str, int], image: int, text: int) -> float:
+    rows = {"image": image, "text": text, "joint": image + text, "once": 1}
+    return sum(2.0 * rows[stream] * size for stream, size in matrices.items())
+
+
+def _attention(shape: Shape, queries: int, keys: int) -> float:
+    return 4.0 * queries * keys * shape.width * shape.depth
+
+
+def work_of(architecture: Architecture, config: RunConfig) -> Pass:
+    """What goes through the transformer at once: an analogy's four images, or a diptych of two."""
+    vae, transformer = architecture["vae"], architecture["transformer"]
+    if transformer["_class_name"] == "FluxTransformer2DModel":
+        side = config.data.size // 2 ** (len(vae["block_out_channels"]) - 1)
+        return Pass(config.train.micro_batch, (side, 2 * side), 0, FLUX_TEXT)
+    side = config.data.size // 2 ** len(vae["temperal_downsample"])
+    return Pass(config.train.micro_batch, (side, side), 3, QWEN_TEXT)
+
+
+def changed(config: RunConfig, change: Change) -> RunConfig:
+    """The configuration with some settings changed."""
+    sections = config.model_dump()
+    for name, value in change.items():
+        section, key = name.split(".")
+        sections[section][key] = value
+    return RunConfig.model_validate(sections)
