@@ -21,6 +21,7 @@ def test_bad_keys_and_values_are_named() -> None:
         (["train.steps=many"], "train.steps"),
         (["steps"], "not of the form key=value"),
         (["train.batch_size=7"], "not a multiple"),
+        (["train.targets=2"], "set train.context=stationary"),
     ]:
         with pytest.raises(ValueError, match=message):
             resolve(None, words)
@@ -46,7 +47,9 @@ def test_shipped_configurations_resolve() -> None:
 def test_dry_run_prints_the_configuration_then_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         load(
-            "a job", ["model.card=H200-141G", "--dry-run"], estimate=lambda config: print(config.model.card, "estimate")
+            "a job",
+            ["seed=1", "--dry-run", "model.card=H200-141G"],
+            estimate=lambda config: print(config.model.card, "estimate"),
         )
     assert end.value.code == 0
     said = capsys.readouterr().out

@@ -126,6 +126,17 @@ class TrainConfig(Config):
     weigh_edits: bool = False
     """Weigh each sample's error by the inverse of how far its edit moves the image, so that gentle edits count as
     much as drastic ones (ours; the paper's loss weighs all alike)."""
+    time_shift: float = Field(1.0, gt=0)
+    """Above 1 moves the training times towards noise, where it is decided which edit is painted (ours)."""
+    context: Literal["full", "stationary"] = "full"
+    """What the context's tokens see, in training and whenever the adapter paints. `full`: all tokens (the base's own);
+    `stationary`: one another at t = 0, so that painting passes them through the model once for all steps (ours)."""
+    role_numbering: Literal["step", "shared"] = "step"
+    """Roles of further example pairs when the adapter paints: new ones, or again those of the first pair, which are
+    all that training shows (ours). A single pair has the same roles either way."""
+    targets: int = Field(1, ge=1)
+    """Noisy targets, with noise and time of their own, that share the one pass of a sample's context; more than 1
+    needs `context` stationary (ours)."""
     log_every: int = Field(10, ge=1)
     save_every: int = Field(150, ge=1)
     """Steps between checkpoints, and between grids of validation images."""
@@ -143,6 +154,11 @@ class TrainConfig(Config):
             raise ValueError(
                 f"train.batch_size ({self.batch_size}) is not a multiple of workers x micro_batch "
                 f"({self.workers} x {self.micro_batch}); change one of the three"
+            )
+        if self.targets > 1 and self.context == "full":
+            raise ValueError(
+                f"train.targets is {self.targets}, but a full context sees its target and can serve no second one; "
+                "set train.context=stationary or train.targets=1"
             )
         return self
 
@@ -238,7 +254,7 @@ def load(
         "words", nargs="*", metavar="[config.yaml] key=value", help="configuration file, then overrides"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     path = args.words[0] if args.words and "=" not in args.words[0] else None
     try:
         config = resolve(path, args.words[1:] if path else args.words)

@@ -1,8 +1,11 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from viral.config import AdapterConfig
 from viral.model.adapter import add_adapter, save_adapter
@@ -10,6 +13,7 @@ from viral.model.adapter_files import AdapterCard
 from viral.model.backbone import base_hash, load_backbone
 from viral.pretrain.pictures import Pictures
 from viral.sampling.editor import Editor, fit
+from viral.sampling.judge_choice import choose_judge
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,60 @@ def test_a_base_alone_edits_as_told(tiny_base: Path, editor: Editor, images: lis
         base([], images[2], "tint it red")
 
 
+@pytest.fixture(scope="module")
+def released(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with names of the authors' and random values."""
+    transformer = load_backbone(str(tiny_base), parts=("transformer",)).transformer
+    generator, tensors = torch.Generator().manual_seed(0), {}
+    for layer in ("attn.to_q", "attn.to_v", "img_mlp.net.2"):
+        for name in (f"transformer_blocks.{i}.{layer}" for i in range(2)):
+            linear = transformer.get_submodule(name)
+            tensors[f"{name}.lora_A.default.weight"] = torch.randn(3, linear.in_features, generator=generator) * 0.2
+            tensors[f"{name}.lora_B.default.weight"] = torch.randn(linear.out_features, 3, generator=generator) * 0.2
+    path = tmp_path_factory.mktemp("released") / "model.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+def test_the_authors_file_is_spoken_to_as_they_did_and_its_strength_counts(
+    tiny_base: Path, released: Path, editor: Editor, images: list[Image.Image]
+) -> None:
+    example, query = [(images[0], images[1])], images[2]
+    whole, none = (Editor.load(str(tiny_base), released, strength=s) for s in (1.0, 0.0))
+    painted, blank = (own(example, query, steps=2, size=32) for own in (whole, none))
+    assert (painted.trace["text"], painted.trace["roles"], painted.trace["strength"]) == ("sentence", (1, 2, 3), 1.0)
+    assert painted.trace["adapter_sha256"] == hashlib.sha256(released.read_bytes()).hexdigest()
+    # The adapter of `editor` is untrained, so what it paints is the base's.
+    base = Editor(editor.backbone, whole.card, None)(example, query, steps=2, size=32)
+    assert differ(blank.image, base.image) == 0 < differ(painted.image, base.image)
+
+
+def test_a_plain_lora_rides_along_with_an_adapter(
+    tiny_base: Path, released: Path, adapter: Path, editor: Editor, images: list[Image.Image]
+) -> None:
+    example, query = [(images[0], images[1])], images[2]
+    both = Editor.load(str(tiny_base), adapter, also=[released])(example, query, steps=2)
+    alone = Editor(Editor.load(str(tiny_base), released).backbone, editor.card, None)(example, query, steps=2)
+    assert differ(both.image, alone.image) <= 1 < differ(both.image, editor(example, query, steps=2).image)
+    assert both.trace["also"] == [hashlib.sha256(released.read_bytes()).hexdigest()]
+
+
+@pytest.mark.parametrize("judge", ["cycle", "direction"])
+@pytest.mark.parametrize("context", ["full", "stationary"])
+def test_a_filtered_edit_is_the_winning_seeds_own(
+    editor: Editor, images: list[Image.Image], judge: str, context: str
+) -> None:
+    own, example, query, told = variant(editor, context=context), [(images[0], images[1])], images[2], []
+    edit = own.filtered(
+        example, query, judge=choose_judge(judge, own), seeds=[4, 5, 6], preview_steps=1, steps=2,
+        tournament="knockout", on_event=told.append,
+    )  # fmt: skip
+    alone = own(example, query, steps=2, seed=edit.trace["seed"])
+    assert differ(edit.image, alone.image) == 0 and told
+    assert edit.trace.items() >= {**alone.trace, "evaluations": 3 * 1 + 2, "tournament": "knockout"}.items()
+    assert len(edit.trace["comparisons"]) == 2 and edit.trace["error"] is None
+
+
 def test_requests_that_cannot_be_painted_are_refused(
     tiny_base: Path, editor: Editor, images: list[Image.Image]
 ) -> None:
@@ -146,3 +204,8 @@ def test_an_adapter_for_another_base_is_refused(tiny_base: Path, adapter: Path, 
     config.write_text(config.read_text().replace("0.02", "0.03"))
     with pytest.raises(ValueError, match="was trained on base"):
         Editor.load(str(other), adapter)
+
+
+def test_strength_without_an_adapter_is_refused(tiny_base: Path) -> None:
+    with pytest.raises(ValueError, match="load it first"):
+        Editor.load(str(tiny_base), strength=0.5)

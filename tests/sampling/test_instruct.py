@@ -6,10 +6,11 @@ import torch
 from diffusers import FluxFillPipeline
 from diffusers.pipelines.flux import pipeline_flux_fill
 from PIL import Image
+from safetensors.torch import save_file
 
 from viral.config import AdapterConfig
 from viral.model.adapter import add_adapter, save_adapter
-from viral.model.adapter_files import AdapterCard
+from viral.model.adapter_files import AdapterCard, read_card
 from viral.model.backbone import base_hash
 from viral.model.flux import load_flux
 from viral.sampling.diptych import RELEASED_PROMPT
@@ -139,6 +140,11 @@ def test_the_early_filter_ends_with_the_winning_seeds_own_edit(editor: InstructE
     )  # fmt: skip
     own = editor(image, "tint it red", steps=3, seed=filtered.trace["seed"], **SIZE)
     assert editor.decode(filtered.latents)[0].tobytes() == own.image.tobytes()
+    edit = editor.filtered(
+        image, "tint it red", judge=Brightest(), seeds=[3, 4, 5], preview_steps=1, steps=3, **SIZE
+    )  # fmt: skip
+    assert edit.image.tobytes() == own.image.tobytes()
+    assert edit.trace.items() >= {**own.trace, "evaluations": 6, "judge": "brightest"}.items()
     looks = {seed: editor(image, "tint it red", steps=1, seed=seed, **SIZE).image for seed in (3, 4, 5)}
     assert filtered.trace["seed"] == max(looks, key=lambda seed: np.asarray(looks[seed]).sum())
 
@@ -151,6 +157,28 @@ def test_an_adapter_changes_the_edit_and_sets_the_panels_width(
     assert adapted.trace["panel"] == bare.trace["panel"] == [32, 32]
     assert adapted.image.tobytes() != bare.image.tobytes()
     assert adapted.trace["adapter_sha256"] and not bare.trace["adapter_sha256"]
+
+
+def test_an_adapter_is_prompted_as_it_was_trained(editor: InstructEditor, adapter: Path, image: Image.Image) -> None:
+    card = read_card(adapter).model_copy(update={"prompt": "the right half: {instruction}"})
+    own = InstructEditor(editor.backbone, card)
+    assert own.prompt(image, "tint it red") == "the right half: tint it red"
+    assert own.prompt(image, "tint it red", template="{instruction}") == "tint it red"
+    assert InstructEditor(editor.backbone, read_card(adapter)).prompt(image, "x") == editor.prompt(image, "x")
+
+
+def test_the_authors_file_comes_with_their_prompt_and_width(
+    fill_base: Path, image: Image.Image, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = load_flux(str(fill_base), parts=("transformer",)).transformer.x_embedder
+    down, up = (torch.randn(shape, generator=generator) for shape in ((2, layer.in_features), (layer.out_features, 2)))
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    save_file({"transformer.x_embedder.lora_A.weight": down, "transformer.x_embedder.lora_B.weight": up}, path)
+    own = InstructEditor.load(str(fill_base), path, strength=0.5)
+    assert own.prompt(image, "tint it red") == RELEASED_PROMPT.format(instruction="tint it red")
+    assert own.panel(image).width == 512
+    assert own(image, "tint it red", steps=1, **SIZE).trace["strength"] == 0.5
 
 
 def test_an_adapter_for_another_base_is_refused(flux_base: Path, adapter: Path) -> None:

@@ -18,6 +18,7 @@ from viral.train.loss import GENTLEST, Objective, edit_weight
 from viral.train.meter import Record
 from viral.train.sampler import AnalogySampler, Feed
 from viral.train.torch_engine import TorchEngine, TrainingTensors
+from viral.train.worker import card_of
 
 
 def transformer(config: RunConfig) -> QwenImageTransformer2DModel:
@@ -34,10 +35,12 @@ def run(
     model, states, records = transformer(config), {}, []
     if resume is not None:
         load_adapter_state(model, resume.tensors.adapter)
-    engine = TorchEngine(Objective(model, config.adapter.balance_weight), config.train)
+    objective = Objective(model, config.adapter.balance_weight, mode=config.train.context)
+    engine = TorchEngine(objective, config.train)
     if resume is not None:
         engine.restore(resume.tensors, resume.step)
-    feed = Feed(AnalogySampler(table, config.seed), config.train.batch_size, config.train.micro_batch)
+    sampler = AnalogySampler(table, config.seed, targets=config.train.targets)
+    feed = Feed(sampler, config.train.batch_size, config.train.micro_batch)
     hooks = Hooks(records.append, lambda step: states.update({step: engine.state()}))
     train(engine, feed, config, hooks, resume.step if resume else 0)
     return states, records
@@ -95,6 +98,36 @@ def test_the_loss_falls(config: RunConfig, table: LatentTable) -> None:
     longer = config.model_copy(update={"train": config.train.model_copy(update={"steps": 60, "log_every": 20})})
     _, records = run(longer, table)
     assert records[-1].metrics["loss"] < records[0].metrics["loss"]
+
+
+def test_an_adapter_trains_in_the_stationary_context_and_its_card_says_so(
+    config: RunConfig, table: LatentTable
+) -> None:
+    changes = {"steps": 40, "log_every": 10, "context": "stationary", "targets": 2, "role_numbering": "shared"}
+    own = config.model_copy(update={"train": config.train.model_copy(update=changes)})
+    states, records = run(own, table)
+    assert records[-1].metrics["loss"] < records[0].metrics["loss"]
+    full, _ = run(config, table)
+    assert not equal(states[3], full[3])
+    card = card_of(own, "ab" * 32)
+    assert (card.context, card.role_numbering, card.text, card.base_revision) == ("stationary", "shared", "none", None)
+
+
+@pytest.mark.parametrize("weigh", [False, True])
+def test_targets_that_share_a_context_lose_the_mean_of_what_each_loses_alone(
+    config: RunConfig, table: LatentTable, weigh: bool
+) -> None:
+    model, count = transformer(config), 3
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    # The balance loss counts a context's tokens once for all its targets, so it is left out here.
+    objective = Objective(model, 0.0, weigh, "stationary")
+    shared = next(Feed(AnalogySampler(table, 0, targets=count), 4, 4)(0))
+    alone = [replace(shared, noise=shared.noise[k::count], t=shared.t[k::count]) for k in range(count)]
+    together, each = objective(shared), [objective(batch) for batch in alone]
+    torch.testing.assert_close(together[0], torch.stack([losses[0] for losses in each]).mean())
+    torch.testing.assert_close(together[3], torch.stack([losses[3] for losses in each]).mean(0))
 
 
 def test_gentle_edits_count_more_when_edits_are_weighed(config: RunConfig, table: LatentTable) -> None:

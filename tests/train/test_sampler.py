@@ -46,6 +46,12 @@ def test_a_sample_does_not_depend_on_the_number_of_workers(table: LatentTable) -
     assert all(torch.equal(alone[t], shared[t]) for t in alone)
 
 
+def test_further_noises_of_a_sample_leave_its_first_as_it_was(table: LatentTable) -> None:
+    one, three = (next(Feed(AnalogySampler(table, 5, targets=k), 4, 4)(0)) for k in (1, 3))
+    assert torch.equal(three.noise[::3], one.noise) and torch.equal(three.t[::3], one.t)
+    assert len(three.t.unique()) == 12 and torch.equal(three.query, one.query)
+
+
 def gathered(feeds: list[Feed], step: int) -> dict[float, Tensor]:
     """Noise and latents of a step's samples, by their time, which is unlike for each."""
     batches = [batch for feed in feeds for batch in feed(step)]

@@ -54,6 +54,8 @@ class AdapterCard(BaseModel):
     """Roles of further example pairs."""
     text: TextRegime = "none"
     """What is said beside the images."""
+    prompt: str | None = None
+    """Template of the in-context prompt around an instruction, of an adapter for diptychs."""
     context: ContextMode = "full"
     """What context tokens see."""
     size: int

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import T5TokenizerFast
 
 from viral.model.flux import AttentionProcessor, attention_wrapped
-from viral.sampling.diptych import PAPER_PROMPT, caption_of, right_half
+from viral.sampling.diptych import caption_of, right_half
 from viral.sampling.editor import Edit
 from viral.sampling.instruct import InstructEditor
 
@@ -61,7 +61,7 @@ def edit_with_maps(
     A cell is one token, 16 x 16 pixels of the panel in FLUX.1. Costs about the attention once more.
     """
     caption = caption_of(image, arguments.pop("caption", None), editor.captioner)
-    prompt = editor.prompt(image, instruction, caption, arguments.get("template", PAPER_PROMPT))
+    prompt = editor.prompt(image, instruction, caption, arguments.get("template"))
     source = editor.panel(image, arguments.get("width"), arguments.get("height"))
     tokens = {word: word_tokens(editor.backbone.tokenizer, prompt, instruction, word) for word in words}
     cell = 2 * editor.backbone.scale

@@ -13,16 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from viral.config import ModelConfig
-from viral.model.adapter import adapter_sha256, load_adapter
 from viral.model.adapter_files import AdapterCard
-from viral.model.backbone import Backbone, base_hash, load_backbone
+from viral.model.attach import Attached, attach
+from viral.model.backbone import Backbone, load_backbone
 from viral.model.roles import roles_of
 from viral.model.text import NONE, TextEncoder
+from viral.model.tokens import Context
 from viral.model.velocity import EditVelocity
 from viral.sampling.denoise import denoise, start_noise
+from viral.sampling.early_filter import early_filter
+from viral.sampling.judges import Judge, Request
 
 Pair = tuple[Image.Image, Image.Image]
 """An example (A, A') of the change that is wanted."""
+RELEASED = {"text": "sentence", "size": 1024}
+"""What VIRAL's released file does not say: it is spoken to in a sentence, on a base made for this area."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,19 @@ class Editor:
     """A base with an adapter, ready to edit: `Editor.load(base, adapter)([(a, a2)], b).image`."""
 
     def __init__(
-        self, backbone: Backbone, card: AdapterCard | None, sha256: str | None, device: str | torch.device = "cpu"
+        self,
+        backbone: Backbone,
+        card: AdapterCard | None,
+        sha256: str | None,
+        device: str | torch.device = "cpu",
+        *,
+        strength: float = 1.0,
+        also: tuple[str, ...] = (),
     ) -> None:
         if backbone.transformer is None or backbone.vae is None or backbone.texts is None:
             raise ValueError("an editor needs a transformer, a VAE and a text encoder; load all parts of the base")
         self.backbone, self.card, self.sha256, self.device = backbone, card, sha256, torch.device(device)
+        self.attached = Attached(card, sha256, strength, also)
         self.transformer = backbone.transformer
         self.text = TextEncoder(backbone.texts, card.text if card else "instruction")
 
@@ -72,18 +85,20 @@ class Editor:
         device: str = "cpu",
         dtype: torch.dtype | None = None,
         config: ModelConfig = ModelConfig(),
+        *,
+        strength: float = 1.0,
+        also: Sequence[Path] = (),
     ) -> "Editor":
-        """Load a base folder or hub id and an adapter folder; `ValueError` where they do not belong together.
+        """Load a base folder or hub id and an adapter; `ValueError` where they do not belong together.
 
-        Without an adapter the base edits as told by an instruction. `dtype` overrides the configured one.
+        The adapter is a folder of ours or the authors' released file, and counts `strength` times; plain LoRA files
+        in `also` ride along. Without it the base edits as told by an instruction. `dtype` overrides the configured one.
         """
         backbone = load_backbone(base, device=device, dtype=dtype, config=config)
-        card = None
-        if adapter is not None:
-            assert backbone.transformer is not None
-            card = load_adapter(backbone.transformer, Path(adapter), base_hash(base, config))
+        assert backbone.transformer is not None
+        own = attach(backbone.transformer, base, config, adapter, strength, also, **RELEASED)
         backbone.offload(config, device)
-        return cls(backbone, card, None if adapter is None else adapter_sha256(Path(adapter)), device)
+        return cls(backbone, own.card, own.sha256, device, strength=own.strength, also=own.also)
 
     def __call__(
         self,
@@ -107,6 +122,30 @@ class Editor:
         problem = self.problem(examples, query, instruction, size=size, guidance=guidance, negative=negative)
         return self.paint(problem, [seed], steps, on_step)[0]
 
+    def filtered(
+        self,
+        examples: Sequence[Pair],
+        query: Image.Image,
+        instruction: str | None = None,
+        *,
+        judge: Judge,
+        seeds: list[int],
+        preview_steps: int,
+        steps: int = 12,
+        size: int | None = None,
+        guidance: float = 1.0,
+        negative: str = NONE,
+        **how: Any,
+    ) -> Edit:
+        """The edit of the seed whose preview a judge prefers; `how` and the trace are those of `early_filter`."""
+        problem = self.problem(examples, query, instruction, size=size, guidance=guidance, negative=negative)
+        found = early_filter(
+            problem, self.backbone.scheduler, self.decode, Request(tuple(examples), query, instruction), judge,
+            seeds=seeds, preview_steps=preview_steps, steps=steps, device=self.device, **how,
+        )  # fmt: skip
+        image = self.decode(found.latents)[0]
+        return Edit(image, self._trace(problem, image, found.trace))
+
     def problem(
         self,
         examples: Sequence[Pair],
@@ -118,20 +157,23 @@ class Editor:
         negative: str = NONE,
     ) -> EditVelocity:
         """What is to be denoised for a request, with the adapter's roles, text regime and context mode."""
-        size = size or (self.card.size if self.card else None)
-        if size is None:
-            raise ValueError("got neither a size nor an adapter that was trained on one; give the size in pixels")
         images = [image for pair in examples for image in pair] + [query]
         text = self.text(instruction, images)
-        return EditVelocity(
-            self.transformer,
-            [self._encode(image, size) for image in images],
-            self._roles(len(examples)),
+        return self.velocity(
+            [self.encode(image, size) for image in images],
             text,
-            mode=self.card.context if self.card else "full",
             guidance=guidance,
             negative=self.text.say(negative, images) if guidance > 1 else None,
         )
+
+    def velocity(self, context: list[Context], text: Float[Tensor, "1 n d"], **options: Any) -> EditVelocity:
+        """`EditVelocity` of encoded images A_1, A_1', ..., B with the adapter's roles and context mode.
+
+        Without an adapter images are numbered in order, as stock does.
+        """
+        card, pairs = self.card, len(context) // 2
+        roles = roles_of(pairs, card.role_numbering, card.roles) if card else None
+        return EditVelocity(self.transformer, context, roles, text, mode=card.context if card else "full", **options)
 
     def paint(
         self,
@@ -146,24 +188,25 @@ class Editor:
         noise = start_noise(seeds, problem.shape).to(self.device)
         images = self.decode(denoise(problem, self.backbone.scheduler, noise, steps, on_step=on_step))
         return [
-            Edit(image, self._trace(problem, seed, steps, image)) for seed, image in zip(seeds, images, strict=True)
+            Edit(image, self._trace(problem, image, {"seed": seed, "steps": steps, "evaluations": steps}))
+            for seed, image in zip(seeds, images, strict=True)
         ]
 
     def decode(self, latents: Float[Tensor, "b z h w"]) -> list[Image.Image]:
         """Images of latents."""
         return to_images(self.backbone.decode_latents(latents))
 
-    def _encode(self, image: Image.Image, size: int) -> Float[Tensor, "1 z h w"]:
+    def encode(self, image: Image.Image, size: int | None = None) -> Float[Tensor, "1 z h w"]:
+        """Latents of an image at the area of a square of side `size` (default: what the adapter was trained on)."""
+        size = size or (self.card.size if self.card else None)
+        if size is None:
+            raise ValueError("got neither a size nor an adapter that was trained on one; give the size in pixels")
         pixels = to_tensor(fit(image, size, 2 * self.backbone.scale))
         return self.backbone.encode_images(pixels.to(self.device))
 
-    def _roles(self, pairs: int) -> tuple[int, ...] | None:
-        """The adapter's roles; without one images are numbered in order."""
-        return roles_of(pairs, self.card.role_numbering, self.card.roles) if self.card else None
-
-    def _trace(self, problem: EditVelocity, seed: int, steps: int, image: Image.Image) -> dict[str, Any]:
+    def _trace(self, problem: EditVelocity, image: Image.Image, sampling: dict[str, Any]) -> dict[str, Any]:
         return {
-            "seed": seed, "steps": steps, "size": list(image.size), "evaluations": steps * len(problem.texts),
+            **sampling, **self.attached.trace, "base": str(self.card.base if self.card else self.backbone.folder.name),
+            "evaluations": sampling["evaluations"] * len(problem.texts), "size": list(image.size),
             "guidance": problem.guidance, "context": problem.mode, "text": self.text.regime, "roles": problem.roles,
-            "adapter_sha256": self.sha256, "base": str(self.card.base if self.card else self.backbone.folder.name),
         }  # fmt: skip

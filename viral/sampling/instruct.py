@@ -4,7 +4,7 @@ FLUX.1 Fill [dev] is under the FLUX.1 [dev] Non-Commercial License: neither it n
 commercially.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from viral.config import ModelConfig
-from viral.model.adapter import adapter_sha256, load_adapter
 from viral.model.adapter_files import AdapterCard
-from viral.model.backbone import base_hash
+from viral.model.attach import Attached, attach
 from viral.model.flux import FluxBackbone, load_flux
 from viral.model.flux_fill import FillVelocity
 from viral.model.tokens import Latents
 from viral.sampling.denoise import denoise, start_noise
 from viral.sampling.diptych import (
     PAPER_PROMPT,
+    RELEASED_PROMPT,
+    WIDTH,
     Captioner,
     caption_of,
     diptych,
@@ -29,7 +30,12 @@ from viral.sampling.diptych import (
     panel,
     right_half,
 )
+from viral.sampling.early_filter import early_filter
 from viral.sampling.editor import Edit, to_images, to_tensor
+from viral.sampling.judges import Judge, Request
+
+RELEASED = {"text": "instruction", "prompt": RELEASED_PROMPT, "size": WIDTH}
+"""What ICEdit's released files do not say."""
 
 
 class InstructEditor:
@@ -45,10 +51,14 @@ class InstructEditor:
         card: AdapterCard | None = None,
         sha256: str | None = None,
         captioner: Captioner | None = None,
+        *,
+        strength: float = 1.0,
+        also: tuple[str, ...] = (),
     ) -> None:
         if backbone.transformer is None:
             raise ValueError("the transformer is not loaded; ask load_flux for all parts")
         self.backbone, self.card, self.sha256, self.captioner = backbone, card, sha256, captioner
+        self.attached = Attached(card, sha256, strength, also)
         self.transformer = backbone.transformer
 
     @classmethod
@@ -61,19 +71,20 @@ class InstructEditor:
         device: str = "cpu",
         dtype: torch.dtype | None = None,
         config: ModelConfig = ModelConfig(),
+        strength: float = 1.0,
+        also: Sequence[Path] = (),
     ) -> "InstructEditor":
-        """Load a base folder or hub id, held as `config` says, and an adapter folder.
+        """Load a base folder or hub id, held as `config` says, and an adapter.
 
-        `ValueError` where the two do not belong together, and where `config` does not accept the base's licence.
+        The adapter is a folder of ours or one of the authors' released files, and counts `strength` times; plain LoRA
+        files in `also` ride along. `ValueError` where base and adapter do not belong together, and where `config` does
+        not accept the base's licence.
         """
         backbone = load_flux(base, device=device, dtype=dtype, config=config)
-        card = sha256 = None
-        if adapter is not None:
-            assert backbone.transformer is not None
-            card = load_adapter(backbone.transformer, Path(adapter), base_hash(base, config))
-            sha256 = adapter_sha256(Path(adapter))
+        assert backbone.transformer is not None
+        own = attach(backbone.transformer, base, config, adapter, strength, also, **RELEASED)
         backbone.offload(config, device)
-        return cls(backbone, card, sha256, captioner)
+        return cls(backbone, own.card, own.sha256, captioner, strength=own.strength, also=own.also)
 
     def __call__(
         self,
@@ -86,27 +97,48 @@ class InstructEditor:
         width: int | None = None,
         height: int | None = None,
         caption: tuple[str, str] | None = None,
-        template: str = PAPER_PROMPT,
+        template: str | None = None,
         on_step: Callable[[int, Tensor], None] | None = None,
     ) -> Edit:
         """The image, at its own size, as the instruction changes it: I_t = D(I_IC, M, T_IC), ICEdit's eq. 1.
 
-        `width` and `height` are those of one panel in pixels (see `panel`). Defaults: 28 steps are the released
-        code's, guidance 30 is FLUX.1 Fill's own; the released adapters want 50 and `RELEASED_PROMPT`. The same
-        arguments give the same pixels.
+        `width` and `height` are those of one panel in pixels (see `panel`). `template` is by default what the adapter
+        was trained with, else the paper's. Other defaults: 28 steps are the released code's, guidance 30 is FLUX.1
+        Fill's own; the released adapters want 50. The same arguments give the same pixels.
         """
         if steps < 1:
             raise ValueError(f"steps is {steps}; it must be at least 1")
         prompt = self.prompt(image, instruction, caption, template)
         problem = self._problem(self.panel(image, width, height), prompt, guidance)
         noise = start_noise([seed], problem.shape).to(self.transformer.device)
-        painted = self.decode(denoise(problem, self.backbone.scheduler, noise, steps, on_step=on_step))[0]
-        trace: dict[str, Any] = {
-            "seed": seed, "steps": steps, "guidance": guidance, "prompt": prompt, "panel": list(painted.size),
-            "size": list(image.size), "evaluations": steps, "adapter_sha256": self.sha256,
-            "base": str(self.card.base if self.card else self.backbone.folder.name),
-        }  # fmt: skip
-        return Edit(painted.resize(image.size, Image.Resampling.BICUBIC), trace)
+        latents = denoise(problem, self.backbone.scheduler, noise, steps, on_step=on_step)
+        sampling = {"seed": seed, "steps": steps, "evaluations": steps, "guidance": guidance, "prompt": prompt}
+        return self._edit(image, latents, sampling)
+
+    def filtered(
+        self,
+        image: Image.Image,
+        instruction: str,
+        *,
+        judge: Judge,
+        seeds: list[int],
+        preview_steps: int,
+        steps: int = 28,
+        guidance: float = 30.0,
+        width: int | None = None,
+        height: int | None = None,
+        caption: tuple[str, str] | None = None,
+        template: str | None = None,
+        **how: Any,
+    ) -> Edit:
+        """The edit of the seed whose preview a judge prefers; `how` and the trace are those of `early_filter`."""
+        prompt = self.prompt(image, instruction, caption, template)
+        found = early_filter(
+            self._problem(self.panel(image, width, height), prompt, guidance), self.backbone.scheduler, self.decode,
+            Request((), image, instruction), judge, seeds=seeds, preview_steps=preview_steps, steps=steps,
+            device=self.transformer.device, **how,
+        )  # fmt: skip
+        return self._edit(image, found.latents, {**found.trace, "guidance": guidance, "prompt": prompt})
 
     def turns(self, image: Image.Image, instructions: list[str], **arguments: Any) -> list[Edit]:
         """One edit per instruction, each made on the output of the one before; arguments are those of a single edit.
@@ -134,7 +166,7 @@ class InstructEditor:
         width: int | None = None,
         height: int | None = None,
         caption: tuple[str, str] | None = None,
-        template: str = PAPER_PROMPT,
+        template: str | None = None,
     ) -> FillVelocity:
         """The denoising problem of an edit, for samplers of one's own such as the early filter."""
         prompt = self.prompt(image, instruction, caption, template)
@@ -144,8 +176,11 @@ class InstructEditor:
         """The edited panels of diptychs, cut from their right halves."""
         return to_images(right_half(self.backbone.decode_latents(latents)))
 
-    def prompt(self, image: Image.Image, instruction: str, caption: tuple[str, str] | None, template: str) -> str:
+    def prompt(
+        self, image: Image.Image, instruction: str, caption: tuple[str, str] | None = None, template: str | None = None
+    ) -> str:
         """The in-context prompt T_IC."""
+        template = template or (self.card.prompt if self.card else None) or PAPER_PROMPT
         return in_context_prompt(instruction, caption_of(image, caption, self.captioner), template)
 
     def panel(self, image: Image.Image, width: int | None = None, height: int | None = None) -> Image.Image:
@@ -153,6 +188,14 @@ class InstructEditor:
         if width is None and height is None and self.card is not None:
             width = self.card.size
         return panel(image, width, height, 2 * self.backbone.scale)
+
+    def _edit(self, image: Image.Image, latents: Latents, sampling: dict[str, Any]) -> Edit:
+        painted = self.decode(latents)[0]
+        trace = {
+            **sampling, **self.attached.trace, "panel": list(painted.size), "size": list(image.size),
+            "base": str(self.card.base if self.card else self.backbone.folder.name),
+        }  # fmt: skip
+        return Edit(painted.resize(image.size, Image.Resampling.BICUBIC), trace)
 
     def _problem(self, source: Image.Image, prompt: str, guidance: float) -> FillVelocity:
         canvas, mask = diptych(to_tensor(source))

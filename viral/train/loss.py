@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from viral import flow
 from viral.model.adapter import balance_loss, expert_use
 from viral.model.roles import ANALOGY
-from viral.model.velocity import predict_velocity
+from viral.model.velocity import ContextMode, predict_velocity
 from viral.train.sampler import Batch
 
 GENTLEST = 0.02
@@ -31,19 +31,24 @@ class Losses:
 
 
 def flow_loss(
-    transformer: QwenImageTransformer2DModel, batch: Batch, balance_weight: float, weigh_edits: bool
+    transformer: QwenImageTransformer2DModel,
+    batch: Batch,
+    balance_weight: float,
+    weigh_edits: bool,
+    mode: ContextMode = "full",
 ) -> Losses:
     """Flow matching on the target B' given A, A' and B, plus `balance_weight` times the routers' balance (eq. 11).
 
-    With `weigh_edits` each sample's error counts `edit_weight` times.
+    A sample's error is the mean over its noises. With `weigh_edits` it counts `edit_weight` times.
     """
-    dtype = transformer.img_in.weight.dtype
-    noisy = flow.interpolate(batch.target, batch.noise, batch.t)
+    dtype, count = transformer.img_in.weight.dtype, len(batch.t) // len(batch.target)
+    target = batch.target.repeat_interleave(count, 0)
+    noisy = flow.interpolate(target, batch.noise, batch.t).to(dtype)
     context = [image.to(dtype) for image in (batch.example_source, batch.example_target, batch.query)]
-    predicted = predict_velocity(transformer, noisy.to(dtype), context, ANALOGY, batch.t, batch.text.to(dtype))
+    predicted = predict_velocity(transformer, noisy, context, ANALOGY, batch.t, batch.text.to(dtype), mode=mode)
     # The error is taken in float32 whatever the base computes in: small differences of large velocities.
-    error = (predicted.float() - flow.velocity(batch.target, batch.noise)).square()
-    per_sample = reduce(error, "b z h w -> b", "mean")
+    error = (predicted.float() - flow.velocity(target, batch.noise)).square()
+    per_sample = reduce(reduce(error, "n z h w -> n", "mean"), "(b k) -> b", "mean", k=count)
     balance = balance_loss(transformer)
     matched = per_sample.mean()
     counted = (edit_weight(batch.query, batch.target) * per_sample).mean() if weigh_edits else matched
@@ -70,11 +75,17 @@ class Objective(nn.Module):
     """The loss as a module of a batch, since engines like DeepSpeed's hang their work on a module's forward."""
 
     def __init__(
-        self, transformer: QwenImageTransformer2DModel, balance_weight: float, weigh_edits: bool = False
+        self,
+        transformer: QwenImageTransformer2DModel,
+        balance_weight: float,
+        weigh_edits: bool = False,
+        mode: ContextMode = "full",
     ) -> None:
         super().__init__()
-        self.transformer, self.balance_weight, self.weigh_edits = transformer, balance_weight, weigh_edits
+        self.transformer, self.balance_weight = transformer, balance_weight
+        self.weigh_edits, self.mode = weigh_edits, mode
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """The fields of `Losses`; a plain tuple, which is what DeepSpeed's hooks look through."""
-        return tuple(vars(flow_loss(self.transformer, batch, self.balance_weight, self.weigh_edits)).values())
+        losses = flow_loss(self.transformer, batch, self.balance_weight, self.weigh_edits, self.mode)
+        return tuple(vars(losses).values())

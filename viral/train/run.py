@@ -10,8 +10,11 @@ from viral.model.backbone import base_hash
 from viral.storage import Manifest, Storage, read_manifest
 
 NAME = "run.json"
-LEARNT = ("steps", "batch_size", "learning_rate", "warmup", "cooldown", "weight_decay", "clip", "weigh_edits")
-"""Fields of `train` that decide what is learnt; workers, ZeRO stage and the rest may change in the middle of a run."""
+LEARNT = (
+    "steps", "batch_size", "learning_rate", "warmup", "cooldown", "weight_decay", "clip", "weigh_edits",
+    "time_shift", "context", "role_numbering", "targets",
+)  # fmt: skip
+"""Fields of `train` that decide what the adapter is; workers, ZeRO stage and the rest may change during a run."""
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,18 @@ class Draw:
 
 @dataclass(frozen=True)
 class Batch:
-    """Analogies as tensors; images are normalised latents, `t` lies in (0, 1), 1 is noise."""
+    """Analogies as tensors; images are normalised latents, `t` lies in (0, 1), 1 is noise.
+
+    Each analogy has K = m / b noises and times; those of analogy i are i K to i K + K - 1.
+    """
 
     tasks: tuple[str, ...]
     example_source: Float[Tensor, "b z h w"]
     example_target: Float[Tensor, "b z h w"]
     query: Float[Tensor, "b z h w"]
     target: Float[Tensor, "b z h w"]
-    noise: Float[Tensor, "b z h w"]
-    t: Float[Tensor, " b"]
+    noise: Float[Tensor, "m z h w"]
+    t: Float[Tensor, " m"]
     text: Float[Tensor, "b n d"]
 
     def to(self, device: str | torch.device) -> "Batch":
@@ -46,10 +49,20 @@ class Batch:
 
 
 class AnalogySampler:
-    """Draws analogies from the rows of split `train`; a task's chance is its weight (1 where none is given)."""
+    """Draws analogies from the rows of split `train`; a task's chance is its weight (1 where none is given).
 
-    def __init__(self, table: LatentTable, seed: int, weights: Mapping[str, float] | None = None) -> None:
-        self.table, self.seed = table, seed
+    Every analogy comes with `targets` noises and times, the times moved towards noise by `shift` above 1.
+    """
+
+    def __init__(
+        self,
+        table: LatentTable,
+        seed: int,
+        weights: Mapping[str, float] | None = None,
+        targets: int = 1,
+        shift: float = 1.0,
+    ) -> None:
+        self.table, self.seed, self.targets, self.shift = table, seed, targets, shift
         self.rows = {task: table.rows(task, "train") for task in sorted(table.tasks)}
         poor = [task for task, rows in self.rows.items() if len(rows) < 2]
         if poor or not self.rows:
@@ -81,7 +94,7 @@ class AnalogySampler:
                 f"latents of one batch differ in shape: {sorted(shapes)}; encode all pairs at one data.size"
             )
         shape = shapes.pop()
-        noise, t = zip(*(self._chance(draw.index, shape) for draw in draws), strict=True)
+        noise, t = zip(*(chance for draw in draws for chance in self._chances(draw.index, shape)), strict=True)
         return Batch(
             tasks=tuple(draw.task for draw in draws),
             example_source=_stack([pair.source for pair in examples]),
@@ -93,11 +106,14 @@ class AnalogySampler:
             text=_tensor(self.table.text).expand(len(draws), -1, -1),
         )
 
-    def _chance(self, index: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Noise and time of one sample, from a generator of its own, so that the batch it lands in changes nothing."""
+    def _chances(self, index: int, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Noises and times of a sample, from a generator of its own, so that the batch it lands in changes nothing."""
         seed = int(np.random.SeedSequence((self.seed, index, 1)).generate_state(1, np.uint64)[0])
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(shape, generator=generator), flow.logit_normal(1, generator)
+        return [
+            (torch.randn(shape, generator=generator), flow.logit_normal(1, generator, self.shift))
+            for _ in range(self.targets)
+        ]
 
 
 def step_indices(step: int, batch_size: int, rank: int, world: int) -> range:

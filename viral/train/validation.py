@@ -46,6 +46,7 @@ class Painter:
         dtype = torch.bfloat16 if config.train.gpus else torch.float32
         self.backbone = load_backbone(config.base_folder(), ("transformer", "vae"), device, dtype, config.model)
         self.transformer = self.backbone.transformer
+        self.mode = config.train.context
         add_adapter(self.transformer, config.adapter, config.seed)
         table = LatentTable(Storage(config.storage).join(config.latents))
         self.text = torch.from_numpy(table.text)[None].to(device, dtype)
@@ -60,7 +61,7 @@ class Painter:
             return False
         load_adapter_state(self.transformer, self.checkpoints.load(step).tensors.adapter)
         source, target, query, truth = self.context
-        velocity = EditVelocity(self.transformer, [source, target, query], ANALOGY, self.text)
+        velocity = EditVelocity(self.transformer, [source, target, query], ANALOGY, self.text, mode=self.mode)
         noise = start_noise(list(range(len(self.analogies))), velocity.shape).to(self.text.device)
         output = denoise(velocity, self.backbone.scheduler, noise, STEPS)
         columns = [self.backbone.decode_latents(latents) for latents in (source, target, query, output, truth)]

@@ -16,6 +16,7 @@ from viral.data.latents import LatentTable
 from viral.model.adapter import AdapterCard, adapter_parameters, add_adapter, load_adapter_state, save_adapter
 from viral.model.backbone import load_backbone
 from viral.model.licences import licence_of
+from viral.model.loading import base_path
 from viral.model.out_of_memory import naming_remedies, training_remedies
 from viral.storage import Storage
 from viral.tasks import describe_task
@@ -94,7 +95,7 @@ def _engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine
         parameter.data = parameter.data.float()
     if checkpoint is not None:
         load_adapter_state(transformer, checkpoint.tensors.adapter)
-    objective = Objective(transformer, config.adapter.balance_weight, config.train.weigh_edits)
+    objective = Objective(transformer, config.adapter.balance_weight, config.train.weigh_edits, config.train.context)
     engine = DeepSpeedEngine(objective, config.train)
     if checkpoint is not None:
         engine.restore(checkpoint.tensors, checkpoint.step)
@@ -103,7 +104,8 @@ def _engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine
 
 def _feed(config: RunConfig, rank: int, world: int) -> Feed:
     table = LatentTable(Storage(config.storage).join(config.latents))
-    sampler = AnalogySampler(table, config.seed, {task: describe_task(task).weight for task in table.tasks})
+    weights = {task: describe_task(task).weight for task in table.tasks}
+    sampler = AnalogySampler(table, config.seed, weights, config.train.targets, config.train.time_shift)
     return Feed(sampler, config.train.batch_size, config.train.micro_batch, rank, world)
 
 
@@ -126,18 +128,28 @@ def _hooks(job: Job, engine: DeepSpeedEngine, checkpoints: Checkpoints, journal:
 
 def _keep(job: Job, transformer: Any) -> None:
     """Put the trained adapter under storage/adapter, its card last."""
-    config, place = job.config, Storage(job.config.storage).join("adapter")
-    card = AdapterCard(
+    place = Storage(job.config.storage).join("adapter")
+    with tempfile.TemporaryDirectory() as folder:
+        card = save_adapter(transformer, Path(folder), card_of(job.config, job.base_sha256))
+        for name in (*card.files, "card.json"):
+            place.write(name, (Path(folder) / name).read_bytes())
+
+
+def card_of(config: RunConfig, base_sha256: str) -> AdapterCard:
+    """The card of what `config` trains; class of the base and files are for `save_adapter` to add."""
+    hub = not Path(config.base_folder()).is_dir()
+    return AdapterCard(
         adapter=config.adapter,
         base=config.base,
-        base_sha256=job.base_sha256,
+        base_sha256=base_sha256,
+        # The hub's cache keeps a snapshot under the name of its commit.
+        base_revision=base_path(config.base, config.model).name if hub else None,
+        role_numbering=config.train.role_numbering,
+        text="none",
+        context=config.train.context,
         size=config.data.size,
         steps=config.train.steps,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        card = save_adapter(transformer, Path(folder), card)
-        for name in (*card.files, "card.json"):
-            place.write(name, (Path(folder) / name).read_bytes())
 
 
 def _tell(checkpoint: Checkpoint | None, troubles: list[str]) -> None:
