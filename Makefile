@@ -42,8 +42,8 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: setup
-	$(RUN) tests/benchmarks/bench.py
+bench: setup ## speed against peers, one row with ONLY=C1
+	$(RUN) tests/benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
 pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
 	$(RUN) jobs/pretrain_tiny.py $(PHOTOS)
