@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED_BASE, help="folder to write the base to")
     parser.add_argument("--state", type=Path, default=Path("runs/pretrain"), help="folder that keeps the progress")
     parser.add_argument("--decoder-seconds", type=float, default=960, help="processor time for the VAE's decoder")
-    parser.add_argument("--editor-seconds", type=float, default=3000, help="processor time for DiT and text encoder")
+    parser.add_argument("--editor-seconds", type=float, default=8400, help="processor time for DiT and text encoder")
     args = parser.parse_args()
     from viral.pretrain.base import make_base
 

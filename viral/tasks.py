@@ -45,7 +45,7 @@ class Task:
     metric: str
     higher_is_better: bool
     weight: float = 1.0
-    """How often training draws it, relative to the others."""
+    """How often training draws it, relative to the others; more where only the example tells what to do with B."""
     trains: bool = True
     """Whether the adapter trains on it; if not, it is only evaluated."""
 
@@ -92,11 +92,11 @@ def negative(image: Image, rng: np.random.Generator) -> Rendering:
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("edge", "Edge detection", edge, "edge_f1", higher_is_better=True),
+        Task("edge", "Edge detection", edge, "edge_f1", higher_is_better=True, weight=1.5),
         Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False),
         Task("low_light", "Low-light enhancement", low_light, "psnr", higher_is_better=True),
-        Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False),
-        Task("negative", "Negative", negative, "psnr", higher_is_better=True),
+        Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False, weight=2.0),
+        Task("negative", "Negative", negative, "psnr", higher_is_better=True, weight=2.0),
     )
 }
 
