@@ -69,7 +69,7 @@ def test_the_text_is_the_constant_of_the_base(table: LatentTable, config: RunCon
 def test_a_shard_made_here_has_the_bytes_of_one_made_by_an_actor(table: LatentTable, config: RunConfig) -> None:
     pairs, threads = load_pairs(config), torch.get_num_threads()
     torch.set_num_threads(1)
-    made = LatentMaker(pairs, config.base, False)(pairs.manifest.shards[1])
+    made = LatentMaker(pairs, config.base, False, config.model)(pairs.manifest.shards[1])
     torch.set_num_threads(threads)
     assert made.data == table.storage.read("shard-00001.arrow")
 

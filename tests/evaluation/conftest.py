@@ -53,7 +53,7 @@ def write_pairs(config: RunConfig, tasks: tuple[str, ...], masks: bool = True) -
 def write_latents(config: RunConfig, pairs: PairTable) -> None:
     """The table of latents that belongs to a table of pairs of one shard."""
     (shard,) = pairs.manifest.shards
-    make = LatentMaker(pairs, config.base, gpu=False)
+    make = LatentMaker(pairs, config.base, gpu=False, model=config.model)
     _write_table(config, "latents", {"shard-00000.arrow": make(shard), TEXT: make(None)})
 
 
