@@ -93,7 +93,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Task("edge", "Edge detection", edge, "edge_f1", higher_is_better=True, weight=1.5),
-        Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False),
+        Task("colorization", "Colorization", colorization, "ab_error", higher_is_better=False, weight=1.5),
         Task("low_light", "Low-light enhancement", low_light, "psnr", higher_is_better=True),
         Task("watermark", "Watermark removal", watermark, "masked_error", higher_is_better=False, weight=2.0),
         Task("negative", "Negative", negative, "psnr", higher_is_better=True, weight=2.0),
