@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viral.config import ModelConfig, RunConfig, stop
+from viral.config import ModelConfig, RunConfig, resolve, stop
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,6 +65,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--judge", help="cycle, direction, folder or hub id of a Qwen2.5-VL, or http://host/v1#MODEL (default: cycle)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="how the base is held, e.g. model.offload=model"
+    )
     args = parser.parse_args(argv)
     if len(args.images) % 2 == 0:
         parser.error(f"got {len(args.images)} images; give pairs of examples, then the one image to edit")
@@ -83,7 +86,8 @@ def _edit(args: argparse.Namespace) -> tuple["Edit", float]:
     from viral.provenance import encode_png
     from viral.storage import Storage
 
-    config = ModelConfig(accept_licences=tuple(args.accept_licence))
+    held = resolve(None, args.set).model
+    config = held.model_copy(update={"accept_licences": (*held.accept_licences, *args.accept_licence)})
     fill = _is_fill(RunConfig(base=args.base).base_folder(), config)
     if fill and len(images) > 1:
         raise ValueError(f"{args.base} edits one image as told, got {len(images)}; leave the examples out")

@@ -17,6 +17,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.tracking.context.registry import resolve_tags
 from PIL import Image
 
 from viral.config import RunConfig
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 ARTIFACT, HASH_TAG = "adapter", "adapter_sha256"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow's pages open as those of a model that is trained; else they ask what it is, or show language models'."""
 METRICS_PER_CALL, PARAMS_PER_CALL = 900, 90
 """MLflow takes 1000 metrics and 100 parameters in one request."""
 
@@ -54,7 +57,8 @@ class Tracker:
         """Go on with `run_id` if the server has it, else start a run called `name`."""
         with _client(uri) as client:
             if run_id is None or not _has_run(client, run_id):
-                run_id = client.create_run(_experiment(client, config.tracking.experiment), run_name=name).info.run_id
+                experiment = _experiment(client, config.tracking.experiment)
+                run_id = client.create_run(experiment, tags=resolve_tags(), run_name=name).info.run_id
             client.update_run(run_id, status="RUNNING")
         return cls(uri, run_id)
 
@@ -176,7 +180,7 @@ def _local_copy(uri: str, version: ModelVersion) -> Path:
 
 def _experiment(client: MlflowClient, name: str) -> str:
     known = client.get_experiment_by_name(name)
-    return known.experiment_id if known is not None else client.create_experiment(name)
+    return known.experiment_id if known is not None else client.create_experiment(name, tags=KIND)
 
 
 def _has_run(client: MlflowClient, run_id: str) -> bool:

@@ -37,7 +37,11 @@ FLUX = {
     "num_single_layers": 4, "attention_head_dim": 32, "num_attention_heads": 2, "joint_attention_dim": 64,
     "pooled_projection_dim": 24, "axes_dims_rope": [8, 12, 12], "guidance_embeds": True,
 }  # fmt: skip
-CASES = {"qwen": (QWEN, Pass(2, (16, 16), 3, 8)), "flux": (FLUX, Pass(2, (8, 16), 0, 8))}
+CASES = {
+    "qwen": (QWEN, Pass(2, (16, 16), 3, 8)),
+    "qwen, three targets of a stationary context": (QWEN, Pass(2, (16, 16), 3, 8, "stationary", 3)),
+    "flux": (FLUX, Pass(2, (8, 16), 0, 8)),
+}
 
 
 def adapted(config: dict) -> torch.nn.Module:
@@ -122,10 +126,15 @@ def test_memory_of_training_covers_what_autograd_saves(case: tuple[dict, Pass, C
 def test_operations_are_what_torch_counts(case: tuple[dict, Pass, Cost]) -> None:
     config, work, cost = case
     model, depth = adapted(config), config["num_layers"] + config.get("num_single_layers", 0)
-    shape, tokens = Shape(64, depth, work), work.target_tokens * (1 + work.context)
+    shape, target, tokens = Shape(64, depth, work), work.target_tokens, work.target_tokens * (1 + work.context)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward(model, work)
-    assert work.batch * forward_flops(cost, shape, tokens, tokens) == pytest.approx(counter.get_total_flops(), rel=0.02)
+    if work.mode == "full":
+        flops = forward_flops(cost, shape, tokens, tokens)
+    else:
+        prefill = forward_flops(cost, shape, tokens - target, tokens - target)
+        flops = prefill + work.targets * forward_flops(cost, shape, target, tokens, text=False)
+    assert work.batch * flops == pytest.approx(counter.get_total_flops(), rel=0.02)
     model.enable_gradient_checkpointing()
     with FlopCounterMode(display=False) as counter:
         step(model, work)

@@ -36,6 +36,8 @@ class Backbone:
     """The pipeline with text encoder, tokenizer and processor alone, for its prompt template."""
     licence: Licence = UNDECLARED
     """What the weights are under, for callers to print."""
+    config: ModelConfig = ModelConfig()
+    """How the parts are held."""
 
     @property
     def scale(self) -> int:
@@ -118,7 +120,8 @@ def load_backbone(
         use_frame_convs(loaded["vae"])
     if "text" in parts:
         loaded["texts"] = _text_pipeline(folder, scheduler, device, dtype, config)
-    return Backbone(folder, scheduler, licence=accept(base, config.accept_licences, config.revision), **loaded)
+    licence = accept(base, config.accept_licences, config.revision)
+    return Backbone(folder, scheduler, licence=licence, config=config, **loaded)
 
 
 def _text_pipeline(

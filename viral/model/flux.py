@@ -45,6 +45,8 @@ class FluxBackbone:
     """The pipeline with both text encoders and tokenizers alone."""
     licence: Licence = UNDECLARED
     """What the weights are under, for callers to print."""
+    config: ModelConfig = ModelConfig()
+    """How the parts are held."""
 
     @property
     def scale(self) -> int:
@@ -133,7 +135,8 @@ def load_flux(
         loaded["vae"] = load_network(AutoencoderKL, folder, "vae", device, dtype, config)
     if "text" in parts:
         loaded["texts"] = _text_pipeline(folder, scheduler, device, dtype, config)
-    return FluxBackbone(folder, scheduler, licence=accept(base, config.accept_licences, config.revision), **loaded)
+    licence = accept(base, config.accept_licences, config.revision)
+    return FluxBackbone(folder, scheduler, licence=licence, config=config, **loaded)
 
 
 def _text_pipeline(

@@ -135,8 +135,9 @@ class Footprint:
         target, context = self.work.target_tokens, self.work.target_tokens * self.work.context
         if not stationary:
             return STEPS * self.card.seconds(forward_flops(self.cost, shape, target + context, target + context))
-        prefill = forward_flops(self.cost, shape, context, context, text=False)
-        return self.card.seconds(prefill + STEPS * forward_flops(self.cost, shape, target, target + context))
+        prefill = forward_flops(self.cost, shape, context, context)
+        step = forward_flops(self.cost, shape, target, target + context, text=False)
+        return self.card.seconds(prefill + STEPS * step)
 
     def fitting(
         self, memory: float, of: Callable[[Change], dict[str, float]], changes: tuple[Change, ...]
@@ -182,22 +183,29 @@ class Shape:
 def forward_flops(cost: Cost, shape: Shape, queries: int, keys: int, text: bool = True) -> float:
     """Operations of one forward pass of a sample: 2 a weight and token, and 4 T_q T_k d a block of attention.
 
-    `queries` image tokens go through the transformer and attend to `keys` of them and to the text.
+    `queries` image tokens go through the transformer and attend to `keys` of them and to the text, which goes with
+    them unless a stationary context has kept its keys and values.
     """
     words = shape.work.text if text else 0
-    return _products(cost.matrices, queries, words) + _attention(shape, queries + words, keys + words)
+    return _products(cost.matrices, queries, words) + _attention(shape, queries + words, keys + shape.work.text)
 
 
 def training_flops(cost: Cost, shape: Shape, checkpointing: bool) -> float:
     """Operations of a forward and backward pass of a batch.
 
     Backward passes gradients through every matrix, computes those of the adapter's alone, and takes 2.5 times the
-    attention's; checkpointing runs forward a second time.
+    attention's; checkpointing runs forward a second time. A stationary context sees itself alone, once for all targets.
     """
-    tokens, words = shape.work.target_tokens * (1 + shape.work.context), shape.work.text
-    products, attention = _products(cost.matrices, tokens, words), _attention(shape, tokens + words, tokens + words)
-    backward = products + _products(cost.trained, tokens, words) + 2.5 * attention
-    return shape.work.batch * ((2 if checkpointing else 1) * (products + attention) + backward)
+    work = shape.work
+    targets, context, words = work.targets * work.target_tokens, work.context * work.target_tokens, work.text
+    products, trained = (_products(sizes, targets + context, words) for sizes in (cost.matrices, cost.trained))
+    if work.mode == "full":
+        attention = _attention(shape, targets + context + words, targets + context + words)
+    else:
+        own = _attention(shape, context + words, context + words)
+        attention = own + _attention(shape, targets, context + words + work.target_tokens)
+    backward = products + trained + 2.5 * attention
+    return work.batch * ((2 if checkpointing else 1) * (products + attention) + backward)
 
 
 def _products(matrices: dict[str, int], image: int, text: int) -> float:
@@ -216,7 +224,8 @@ def work_of(architecture: Architecture, config: RunConfig) -> Pass:
         side = config.data.size // 2 ** (len(vae["block_out_channels"]) - 1)
         return Pass(config.train.micro_batch, (side, 2 * side), 0, FLUX_TEXT)
     side = config.data.size // 2 ** len(vae["temperal_downsample"])
-    return Pass(config.train.micro_batch, (side, side), 3, QWEN_TEXT)
+    train = config.train
+    return Pass(train.micro_batch, (side, side), 3, QWEN_TEXT, train.context, train.targets)
 
 
 def changed(config: RunConfig, change: Change) -> RunConfig:

@@ -1,8 +1,10 @@
 """What to do when a card's memory does not suffice: the setting to change first, in the error itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
 import torch
 
@@ -46,6 +48,17 @@ def painting_remedies(model: ModelConfig) -> list[str]:
         ("model.offload=group", model.offload != "group"),
     ]
     return [*(words for words, helps in changes if helps), "a smaller size of the image"]
+
+
+def naming_painting_remedies(method: Callable[..., Any]) -> Callable[..., Any]:
+    """An editor's method, whose out-of-memory error names what makes painting with its backbone smaller."""
+
+    @wraps(method)
+    def paint(editor: Any, *args: Any, **options: Any) -> Any:
+        with naming_remedies("painting", painting_remedies(editor.backbone.config)):
+            return method(editor, *args, **options)
+
+    return paint
 
 
 def _free() -> str:

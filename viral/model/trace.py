@@ -4,7 +4,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from viral.model.architecture import build_empty
 from viral.model.flux import FluxText, predict_flux_velocity
 from viral.model.frame_conv import use_frame_convs
 from viral.model.roles import use_role_rope
-from viral.model.velocity import predict_velocity
+from viral.model.velocity import ContextMode, predict_velocity
 
 DEPTHS = ("num_layers", "num_single_layers")
 """Numbers of equal blocks in a transformer's configuration."""
@@ -93,6 +93,9 @@ class Pass:
     """Context images, each of the target's size."""
     text: int
     """Tokens of text."""
+    mode: ContextMode = "full"
+    targets: int = 1
+    """Noisy targets of each context."""
 
     @property
     def target_tokens(self) -> int:
@@ -154,7 +157,7 @@ def _measure(config: dict[str, Any], adapter: AdapterConfig, work: Pass, dtype: 
         if parameter.ndim == 2:
             found[stream_of(name), parameter.requires_grad] += parameter.numel()
     with torch.device("meta"), flash_attention():
-        found["painting"] = peak_bytes(lambda: forward(transformer, work))
+        found["painting"] = peak_bytes(lambda: forward(transformer, replace(work, targets=1)))
         found["training"] = peak_bytes(lambda: step(transformer, work), transformer)
         transformer.enable_gradient_checkpointing()
         found["checkpointed"] = peak_bytes(lambda: step(transformer, work), transformer)
@@ -194,11 +197,17 @@ def step(transformer: Any, work: Pass) -> None:
 def forward(transformer: Any, work: Pass) -> Tensor:
     """Velocity of a target of `work`'s shape, of whatever values."""
     config, dtype = transformer.config, transformer.proj_out.weight.dtype
-    t, text = torch.rand(work.batch), torch.rand(work.batch, work.text, config.joint_attention_dim, dtype=dtype)
+    noisy_images = work.batch * work.targets
+    t, text = torch.rand(noisy_images), torch.rand(work.batch, work.text, config.joint_attention_dim, dtype=dtype)
     if not isinstance(transformer, FluxTransformer2DModel):
-        images = [_latents(work, config.out_channels, dtype) for _ in range(1 + work.context)]
-        return predict_velocity(transformer, images[0], images[1:], tuple(range(1, len(images))), t, text)
-    noisy = _latents(work, (config.out_channels or config.in_channels) // 4, dtype)
+        noisy, *context = (
+            torch.rand(count, config.out_channels, *work.grid, dtype=dtype)
+            for count in (noisy_images, *[work.batch] * work.context)
+        )
+        roles = tuple(range(1, 1 + work.context))
+        return predict_velocity(transformer, noisy, context, roles, t, text, mode=work.mode)
+    channels = (config.out_channels or config.in_channels) // 4
+    noisy = torch.rand(work.batch, channels, *work.grid, dtype=dtype)
     beside = config.in_channels - 4 * noisy.shape[1]
     condition = torch.rand(work.batch, work.target_tokens, beside, dtype=dtype) if beside else None
     pooled = torch.rand(work.batch, config.pooled_projection_dim, dtype=dtype)
@@ -217,7 +226,3 @@ def decoding_bytes(config: dict[str, Any], grid: tuple[int, int], dtype: torch.d
         else:
             latents = torch.rand(1, config["latent_channels"], *grid, dtype=dtype)
         return peak_bytes(lambda: vae.decode(latents).sample)
-
-
-def _latents(work: Pass, channels: int, dtype: torch.dtype) -> Tensor:
-    return torch.rand(work.batch, channels, *work.grid, dtype=dtype)

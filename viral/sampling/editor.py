@@ -16,6 +16,7 @@ from viral.config import ModelConfig
 from viral.model.adapter_files import AdapterCard
 from viral.model.attach import Attached, attach
 from viral.model.backbone import Backbone, load_backbone
+from viral.model.out_of_memory import naming_painting_remedies
 from viral.model.roles import roles_of
 from viral.model.text import NONE, TextEncoder
 from viral.model.tokens import Context
@@ -100,6 +101,7 @@ class Editor:
         backbone.offload(config, device)
         return cls(backbone, own.card, own.sha256, device, strength=own.strength, also=own.also)
 
+    @naming_painting_remedies
     def __call__(
         self,
         examples: Sequence[Pair],
@@ -122,6 +124,7 @@ class Editor:
         problem = self.problem(examples, query, instruction, size=size, guidance=guidance, negative=negative)
         return self.paint(problem, [seed], steps, on_step)[0]
 
+    @naming_painting_remedies
     def filtered(
         self,
         examples: Sequence[Pair],

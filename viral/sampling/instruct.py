@@ -17,6 +17,7 @@ from viral.model.adapter_files import AdapterCard
 from viral.model.attach import Attached, attach
 from viral.model.flux import FluxBackbone, load_flux
 from viral.model.flux_fill import FillVelocity
+from viral.model.out_of_memory import naming_painting_remedies
 from viral.model.tokens import Latents
 from viral.sampling.denoise import denoise, start_noise
 from viral.sampling.diptych import (
@@ -86,6 +87,7 @@ class InstructEditor:
         backbone.offload(config, device)
         return cls(backbone, own.card, own.sha256, captioner, strength=own.strength, also=own.also)
 
+    @naming_painting_remedies
     def __call__(
         self,
         image: Image.Image,
@@ -115,6 +117,7 @@ class InstructEditor:
         sampling = {"seed": seed, "steps": steps, "evaluations": steps, "guidance": guidance, "prompt": prompt}
         return self._edit(image, latents, sampling)
 
+    @naming_painting_remedies
     def filtered(
         self,
         image: Image.Image,
