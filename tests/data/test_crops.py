@@ -1,11 +1,12 @@
 """Crops: disjoint squares, spread over the scenes, as many as there is room for."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
 from viral.data.crops import crop_boxes, cut
-from viral.data.photographs import PhotoFile, Photograph
+from viral.data.photographs import PhotoFile, Photograph, detail_map
 
 
 def _photo(name: str, source: str, width: int, height: int) -> Photograph:
@@ -42,6 +43,14 @@ def test_scenes_share_alike_until_one_is_full() -> None:
 def test_a_crop_shows_as_much_as_its_share_allows() -> None:
     ((_, box),) = crop_boxes((_photo("one", "a", 640, 100),), 1, 64)
     assert box.side == 100
+
+
+def test_squares_that_show_something_are_kept() -> None:
+    luma = np.zeros((100, 640), np.uint8)
+    luma[:, 320:] = np.random.default_rng(0).integers(0, 255, (10, 32)).repeat(10, 0).repeat(10, 1)
+    photo = replace(_photo("half a sky", "a", 640, 100), detail=detail_map(luma))
+    crops = crop_boxes((photo,), 3, 64)
+    assert len(crops) == 3 and all(box.left >= 300 for _, box in crops)
 
 
 def test_cutting_averages_down_and_keeps_its_size() -> None:

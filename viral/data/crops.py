@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from viral.data.photographs import Photograph
+from viral.data.photographs import DETAIL, Photograph
+
+CHOICE = 1.5
+"""Squares that a photograph is cut into for each that is kept."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Box:
 def crop_boxes(photos: tuple[Photograph, ...], count: int, size: int) -> list[tuple[Photograph, Box]]:
     """`count` disjoint squares of at least `size` pixels, spread evenly over the scenes; fewer if there is no room.
 
-    Each photograph is cut by the coarsest grid that gives its share, so that squares show as much as they can.
+    Each photograph is cut by the coarsest grid that gives a choice of `CHOICE` times its share, where there is room for
+    one; the squares with the most detail are kept. An even sky makes an example that shows nothing.
     """
     room = {photo.pixels_sha256: _cells(photo, size) for photo in photos}
     shares = _shares(photos, room, count)
@@ -60,11 +64,21 @@ def _shares(photos: tuple[Photograph, ...], room: dict[str, int], count: int) ->
 
 
 def _grid(photo: Photograph, share: int, size: int) -> list[Box]:
-    """`share` cells, evenly picked from the coarsest centred grid that has so many."""
+    """`share` cells of a centred grid, those with the most detail, in reading order."""
     if share == 0:
         return []
-    side = next(side for side in range(min(photo.width, photo.height), size - 1, -1) if _cells(photo, side) >= share)
+    wanted = min(int(CHOICE * share), _cells(photo, size))
+    side = next(side for side in range(min(photo.width, photo.height), size - 1, -1) if _cells(photo, side) >= wanted)
     rows, columns = photo.height // side, photo.width // side
     left, top = (photo.width - columns * side) // 2, (photo.height - rows * side) // 2
-    chosen = [ceil(i * rows * columns / share) for i in range(share)]
-    return [Box(left + cell % columns * side, top + cell // columns * side, side) for cell in chosen]
+    cells = [Box(left + column * side, top + row * side, side) for row in range(rows) for column in range(columns)]
+    kept = sorted(cells, key=lambda box: -_detail(photo, box))[:share]
+    return sorted(kept, key=lambda box: (box.top, box.left))
+
+
+def _detail(photo: Photograph, box: Box) -> float:
+    """Mean detail of the photograph in a square."""
+    cells = np.frombuffer(photo.detail, np.uint8).reshape(DETAIL, DETAIL)
+    rows = slice(box.top * DETAIL // photo.height, ceil((box.top + box.side) * DETAIL / photo.height))
+    columns = slice(box.left * DETAIL // photo.width, ceil((box.left + box.side) * DETAIL / photo.width))
+    return float(cells[rows, columns].mean())

@@ -19,7 +19,7 @@ from viral.data.shards import MadeShard, Pool, ShardWork, is_finished, make_shar
 from viral.storage import Manifest, Storage
 from viral.tasks import TASKS, find_tasks
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the same photograph and configuration shall give another pair."""
 
 

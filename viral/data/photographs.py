@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from viral.config import RunConfig
 from viral.data.images import SUFFIXES, decode, short_reason
@@ -24,6 +26,10 @@ SHIPPED = (
     ("sklearn", "datasets/images/china.jpg", "china", f"{_CC_BY} (flickr.com/photos/danielbuechele/6061409035)"),
     ("sklearn", "datasets/images/flower.jpg", "flower", f"{_CC_BY} (flickr.com/photos/vultilion/6056698931)"),
 )
+
+
+DETAIL = 32
+"""Cells a side of the map that tells where a photograph shows something."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Photograph:
     split: str
     width: int
     height: int
+    detail: bytes = bytes(DETAIL * DETAIL)
+    """`DETAIL` rows of as many cells: how much the luma varies in each, 0 to 255."""
 
     @property
     def licence(self) -> str:
@@ -145,7 +153,21 @@ def _examine(file: PhotoFile, size: int, seen: dict[str, str]) -> Photograph | s
     pixels_sha256 = hashlib.sha256(np.array(image.size).tobytes() + image.tobytes()).hexdigest()
     if pixels_sha256 in seen:
         return f"same pixels as another photograph: {seen[pixels_sha256]}"
-    return Photograph(file, pixels_sha256, file.source_id or pixels_sha256[:16], "train", *image.size)
+    detail = detail_map(np.asarray(image.convert("L")))
+    return Photograph(file, pixels_sha256, file.source_id or pixels_sha256[:16], "train", *image.size, detail)
+
+
+def detail_map(luma: UInt8[np.ndarray, "y x"]) -> bytes:
+    """Mean size of the luma's gradient in each of `DETAIL` x `DETAIL` cells, 0 to 255, row by row."""
+    # At one scale for all photographs: noise of single pixels is not detail, and fine structure of large ones is lost.
+    small = cv2.resize(luma, (8 * DETAIL, 8 * DETAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+    across, down = (cv2.Sobel(small, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    return (
+        cv2.resize(np.hypot(across, down), (DETAIL, DETAIL), interpolation=cv2.INTER_AREA)
+        .clip(0, 255)
+        .astype(np.uint8)
+        .tobytes()
+    )
 
 
 def _split(config: RunConfig, found: list[Photograph], rejected: dict[str, str]) -> tuple[Photograph, ...]:
