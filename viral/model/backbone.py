@@ -17,11 +17,9 @@ from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration, Qwen
 
 from viral.config import ModelConfig
 from viral.model.frame_conv import use_frame_convs
-from viral.model.licences import UNDECLARED, Licence, accept
-from viral.model.loading import base_path, check_part, compute_dtype, load_network, use_offload
+from viral.model.licences import UNDECLARED, Licence
+from viral.model.loading import PARTS, OpenedBase, base_path, check_part, open_base, use_offload
 from viral.model.roles import use_role_rope
-
-PARTS = ("transformer", "vae", "text")
 
 
 @dataclass(frozen=True)
@@ -104,36 +102,28 @@ def load_backbone(
     `dtype` overrides the configured one. A part whose output is cached need not be there. `ValueError` names a part
     that is missing, a licence that is not accepted, a package that quantisation needs, and how to reach the hub.
     """
-    unknown = set(parts) - set(PARTS)
-    if unknown:
-        raise ValueError(f"unknown parts {sorted(unknown)}; there are {PARTS}")
-    folder, dtype = base_path(base, config), dtype or compute_dtype(config, device)
-    check_part(folder, "scheduler")
-    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
+    opened = open_base(base, parts, device, dtype, config)
     loaded: dict = {}
     if "transformer" in parts:
-        model = load_network(QwenImageTransformer2DModel, folder, "transformer", device, dtype, config)
+        model = opened.network(QwenImageTransformer2DModel, "transformer")
         use_role_rope(model)
         loaded["transformer"] = model
     if "vae" in parts:
-        loaded["vae"] = load_network(AutoencoderKLQwenImage, folder, "vae", device, dtype, config)
+        loaded["vae"] = opened.network(AutoencoderKLQwenImage, "vae")
         use_frame_convs(loaded["vae"])
     if "text" in parts:
-        loaded["texts"] = _text_pipeline(folder, scheduler, device, dtype, config)
-    licence = accept(base, config.accept_licences, config.revision)
-    return Backbone(folder, scheduler, licence=licence, config=config, **loaded)
+        loaded["texts"] = _text_pipeline(opened)
+    return Backbone(opened.folder, opened.scheduler, licence=opened.licence, config=config, **loaded)
 
 
-def _text_pipeline(
-    folder: Path, scheduler: FlowMatchEulerDiscreteScheduler, device: str, dtype: torch.dtype, config: ModelConfig
-) -> QwenImageEditPlusPipeline:
+def _text_pipeline(opened: OpenedBase) -> QwenImageEditPlusPipeline:
     for part in ("tokenizer", "processor"):
-        check_part(folder, part)
+        check_part(opened.folder, part)
     return QwenImageEditPlusPipeline(
-        scheduler=scheduler, vae=None, transformer=None,
-        text_encoder=load_network(Qwen2_5_VLForConditionalGeneration, folder, "text_encoder", device, dtype, config),
-        tokenizer=AutoTokenizer.from_pretrained(folder, subfolder="tokenizer"),
-        processor=Qwen2VLProcessor.from_pretrained(folder, subfolder="processor"),
+        scheduler=opened.scheduler, vae=None, transformer=None,
+        text_encoder=opened.network(Qwen2_5_VLForConditionalGeneration, "text_encoder"),
+        tokenizer=AutoTokenizer.from_pretrained(opened.folder, subfolder="tokenizer"),
+        processor=Qwen2VLProcessor.from_pretrained(opened.folder, subfolder="processor"),
     )  # fmt: skip
 
 

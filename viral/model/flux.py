@@ -18,11 +18,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from viral.config import ModelConfig
-from viral.model.licences import UNDECLARED, Licence, accept
-from viral.model.loading import base_path, check_part, compute_dtype, load_network, use_offload
+from viral.model.licences import UNDECLARED, Licence
+from viral.model.loading import PARTS, OpenedBase, check_part, open_base, use_offload
 from viral.model.tokens import Latents, pack, unpack
-
-PARTS = ("transformer", "vae", "text")
 
 
 @dataclass(frozen=True)
@@ -122,34 +120,26 @@ def load_flux(
     `dtype` overrides the configured one. A part whose output is cached need not be there. `ValueError` names a part
     that is missing, a licence that is not accepted, a package that quantisation needs, and how to reach the hub.
     """
-    unknown = set(parts) - set(PARTS)
-    if unknown:
-        raise ValueError(f"unknown parts {sorted(unknown)}; there are {PARTS}")
-    folder, dtype = base_path(base, config), dtype or compute_dtype(config, device)
-    check_part(folder, "scheduler")
-    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
+    opened = open_base(base, parts, device, dtype, config)
     loaded: dict = {}
     if "transformer" in parts:
-        loaded["transformer"] = load_network(FluxTransformer2DModel, folder, "transformer", device, dtype, config)
+        loaded["transformer"] = opened.network(FluxTransformer2DModel, "transformer")
     if "vae" in parts:
-        loaded["vae"] = load_network(AutoencoderKL, folder, "vae", device, dtype, config)
+        loaded["vae"] = opened.network(AutoencoderKL, "vae")
     if "text" in parts:
-        loaded["texts"] = _text_pipeline(folder, scheduler, device, dtype, config)
-    licence = accept(base, config.accept_licences, config.revision)
-    return FluxBackbone(folder, scheduler, licence=licence, config=config, **loaded)
+        loaded["texts"] = _text_pipeline(opened)
+    return FluxBackbone(opened.folder, opened.scheduler, licence=opened.licence, config=config, **loaded)
 
 
-def _text_pipeline(
-    folder: Path, scheduler: FlowMatchEulerDiscreteScheduler, device: str, dtype: torch.dtype, config: ModelConfig
-) -> FluxFillPipeline:
+def _text_pipeline(opened: OpenedBase) -> FluxFillPipeline:
     for part in ("tokenizer", "tokenizer_2"):
-        check_part(folder, part)
+        check_part(opened.folder, part)
     return FluxFillPipeline(
-        scheduler=scheduler, vae=None, transformer=None,
-        text_encoder=load_network(CLIPTextModel, folder, "text_encoder", device, dtype, config),
-        tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
-        text_encoder_2=load_network(T5EncoderModel, folder, "text_encoder_2", device, dtype, config),
-        tokenizer_2=T5TokenizerFast.from_pretrained(folder, subfolder="tokenizer_2"),
+        scheduler=opened.scheduler, vae=None, transformer=None,
+        text_encoder=opened.network(CLIPTextModel, "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(opened.folder, subfolder="tokenizer"),
+        text_encoder_2=opened.network(T5EncoderModel, "text_encoder_2"),
+        tokenizer_2=T5TokenizerFast.from_pretrained(opened.folder, subfolder="tokenizer_2"),
     )  # fmt: skip
 
 

@@ -1,20 +1,24 @@
 """How frozen networks are loaded and held: type, quantisation and offload, by the libraries' own means."""
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import BitsAndBytesConfig, DiffusionPipeline, ModelMixin
+from diffusers import BitsAndBytesConfig, DiffusionPipeline, FlowMatchEulerDiscreteScheduler, ModelMixin
 from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
 from transformers import PreTrainedModel
 
 from viral.config import ModelConfig
 from viral.model.hub import local_folder, snapshot
-from viral.model.licences import accept
+from viral.model.licences import Licence, accept
 
 EMBEDDERS = ("img_in", "txt_in", "x_embedder", "context_embedder", "time_text_embed")
 """Kept in the computing type beside norms: their errors reach every block, and their weights are few."""
+
+
+PARTS = ("transformer", "vae", "text")
 
 
 def base_path(base: str, config: ModelConfig = ModelConfig()) -> Path:
@@ -52,6 +56,40 @@ def load_network(
             torch.float8_e4m3fn, dtype, skip_modules_pattern=DEFAULT_SKIP_MODULES_PATTERN + EMBEDDERS
         )
     return network if config.offload or "device_map" in options else network.to(device)
+
+
+@dataclass(frozen=True)
+class OpenedBase:
+    """A base in diffusers' layout whose licence is accepted, and how its networks are to be held."""
+
+    folder: Path
+    scheduler: FlowMatchEulerDiscreteScheduler
+    licence: Licence
+    device: str
+    dtype: torch.dtype
+    config: ModelConfig
+
+    def network(self, cls: type[ModelMixin] | type[PreTrainedModel], part: str) -> Any:
+        """The network of a part, as `load_network` gives it."""
+        return load_network(cls, self.folder, part, self.device, self.dtype, self.config)
+
+
+def open_base(
+    base: str, parts: tuple[str, ...], device: str, dtype: torch.dtype | None, config: ModelConfig
+) -> OpenedBase:
+    """Folder or hub id, of which `parts` are to be loaded; `ValueError` for a part that no base has."""
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"unknown parts {sorted(unknown)}; there are {PARTS}")
+    folder = base_path(base, config)
+    check_part(folder, "scheduler")
+    return OpenedBase(
+        folder,
+        FlowMatchEulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler"),
+        accept(base, config.accept_licences, config.revision),
+        device,
+        dtype or compute_dtype(config, device),
+        config,
+    )
 
 
 def check_part(folder: Path, part: str) -> None:
