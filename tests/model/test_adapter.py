@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +101,17 @@ def test_saved_and_loaded_adapter_gives_the_same_output(tiny_base: Path, saved: 
 
 
 @torch.no_grad()
+def test_saving_again_gives_the_same_bytes(tiny_base: Path, saved: tuple[Path, torch.Tensor], tmp_path: Path) -> None:
+    model, card = bare(tiny_base), load_adapter(bare(tiny_base), saved[0])
+    load_adapter(model, saved[0])
+    save_adapter(model, tmp_path, card)
+    names = sorted(path.name for path in saved[0].iterdir())
+    assert names == sorted(path.name for path in tmp_path.iterdir())
+    assert [(saved[0] / name).read_bytes() for name in names] == [(tmp_path / name).read_bytes() for name in names]
+    targets = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(targets), "peft writes a set, whose order changes from process to process"
+
+
 def test_plain_part_opens_in_peft_and_in_diffusers_alike(tiny_base: Path, saved: tuple[Path, torch.Tensor]) -> None:
     from diffusers import QwenImageEditPlusPipeline
 

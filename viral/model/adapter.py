@@ -1,6 +1,7 @@
 """The adapter in the network: plain LoRA through peft, MoE-LoRA by ourselves; and its way to a folder and back."""
 
 import hashlib
+import json
 import warnings
 from math import isfinite
 from pathlib import Path
@@ -220,11 +221,18 @@ def write_plain(folder: Path, plain: Plain, card: AdapterCard) -> list[str]:
         "alpha_pattern": {name: scale * rank for name, rank in others.items()},
     }  # fmt: skip
     write_tensors(folder / PEFT, peft_form(plain), card)
-    LoraConfig(**described).save_pretrained(str(folder))
+    _write_config(folder / PEFT_CONFIG, LoraConfig(**described))
     header = {"lora_adapter_metadata": diffusers_header(described)}
     write_tensors(folder / DIFFUSERS, diffusers_form(plain), card, **header)
     write_tensors(folder / COMFYUI, comfyui_form(plain, card.base_class), card)
     return [PEFT, PEFT_CONFIG, DIFFUSERS, COMFYUI]
+
+
+def _write_config(path: Path, config: LoraConfig) -> None:
+    """peft's own file, but with its sets in order, so that the same adapter is the same bytes."""
+    config.save_pretrained(str(path.parent))
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said | {"target_modules": sorted(said["target_modules"])}, indent=2, sort_keys=True))
 
 
 def _write_experts(folder: Path, experts: dict[str, MoELoRALinear], card: AdapterCard) -> list[str]:

@@ -118,10 +118,23 @@ def check_base(card: AdapterCard, base_class: str, base_sha256: str | None = Non
 
 
 def write_tensors(path: Path, tensors: dict[str, Float[Tensor, "..."]], card: AdapterCard, **header: str) -> None:
-    """A safetensors file with the card in its header."""
+    """A safetensors file with the card in its header; the same tensors and card give the same bytes."""
     described = card.model_dump_json(exclude={"files"})
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(kept, path, metadata={"format": "pt", "viral_card": described, **header})
+    _sort_header(path)
+
+
+def _sort_header(path: Path) -> None:
+    """Bring the header's entries into one order: safetensors writes its metadata in a new one each time."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        assert len(written) == length, "the same entries take the same room"
+        file.seek(8)
+        file.write(written)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Float[Tensor, "..."]], dict[str, str]]:
