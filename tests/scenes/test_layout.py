@@ -1,0 +1,49 @@
+import math
+from collections import Counter
+
+import pytest
+
+from viral.scenes import BACKDROPS, CATEGORIES, TIMES, sample_scene
+from viral.scenes.layout import radius_of
+
+
+def test_equal_seeds_give_equal_scenes_and_others_differ() -> None:
+    assert sample_scene(5) == sample_scene(5)
+    assert len({sample_scene(seed) for seed in range(50)}) == 50
+
+
+def test_every_category_backdrop_and_time_occurs() -> None:
+    scenes = [sample_scene(seed) for seed in range(500)]
+    counts = Counter(name for scene in scenes for name in scene.categories)
+    assert set(counts) == set(CATEGORIES)
+    assert min(counts.values()) >= 5
+    assert {scene.backdrop for scene in scenes} == set(BACKDROPS)
+    assert {scene.time for scene in scenes} == set(TIMES)
+
+
+def test_things_do_not_stand_in_one_another() -> None:
+    for seed in range(60):
+        things = sample_scene(seed).things
+        for i, one in enumerate(things):
+            for two in things[:i]:
+                assert math.hypot(one.x - two.x, one.z - two.z) >= 0.9 * (radius_of(one) + radius_of(two)) - 1e-9
+
+
+@pytest.mark.parametrize("wanted", [("house", "dog"), ("sofa", "lamp", "cup"), ("boat", "bed"), ("person",) * 4])
+def test_wanted_things_come_first(wanted: tuple[str, ...]) -> None:
+    for seed in range(5):
+        scene = sample_scene(seed, wanted)
+        assert tuple(thing.category for thing in scene.things[: len(wanted)]) == wanted
+        assert len({thing.id for thing in scene.things}) == len(scene.things)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="unicorn"):
+        sample_scene(0, ("unicorn",))
+    with pytest.raises(ValueError, match="backdrop is one of"):
+        sample_scene(0, backdrop="moon")
+
+
+def test_too_many_things_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        sample_scene(0, ("house",) * 30)
