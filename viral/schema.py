@@ -1,19 +1,34 @@
 """Every table that jobs exchange: column names and Arrow types, in one place.
 
 `pairs` is for people: Parquet whose images Hugging Face `datasets` decodes. `latents` is for training: Arrow
-IPC, memory-mapped, read at random.
+IPC, memory-mapped, read at random. `labelled` holds pictures with what is known of them, before tasks make pairs.
 """
 
 import json
+from typing import Any
 
 import pyarrow as pa
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """Storage type of `datasets.Image`: encoded bytes and an optional file name."""
 
-_PAIR_IMAGES = ("source", "target", "mask")
 
-PAIRS = pa.schema(
+def _table(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    """A schema whose image columns Hugging Face `datasets` decodes."""
+    features = {name: {"_type": "Image"} if kind == IMAGE else _feature(kind) for name, kind in fields}
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _feature(kind: pa.DataType) -> Any:
+    """A plain column as `datasets` describes it."""
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    if pa.types.is_struct(kind):
+        return {kind.field(i).name: _feature(kind.field(i).type) for i in range(kind.num_fields)}
+    return {"dtype": {"float": "float32", "double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+PAIRS = _table(
     [
         ("pair_id", pa.string()),  # sha256 of what made it: photograph, crop, task, seed
         ("task", pa.string()),
@@ -25,28 +40,42 @@ PAIRS = pa.schema(
         ("target", IMAGE),
         ("mask", IMAGE),  # where source and target differ, for tasks that know it; else null
         ("error", pa.string()),  # why the row has no images; null for a good row
-    ],
-    metadata={
-        "huggingface": json.dumps(
-            {
-                "info": {
-                    "features": {
-                        name: {"_type": "Image"} if name in _PAIR_IMAGES else {"dtype": "string", "_type": "Value"}
-                        for name in (
-                            "pair_id",
-                            "task",
-                            "split",
-                            "source_id",
-                            "licence",
-                            "params",
-                            *_PAIR_IMAGES,
-                            "error",
-                        )
-                    }
-                }
-            }
-        )
-    },
+        ("group", pa.string()),  # pairs of one task meet only within a group (a category, an edit); null: any two meet
+        ("instruction", pa.string()),  # the change in words, where somebody said it
+        ("provenance", pa.string()),  # JSON: source and its parameters, annotators with revision and sha256
+    ]
+)
+
+INSTANCE = pa.struct(
+    [
+        ("category", pa.string()),
+        ("box", pa.list_(pa.float64())),  # left, top, right, bottom in pixels
+        ("mask", pa.binary()),  # 1-bit PNG
+        ("keypoints", pa.list_(pa.float32())),  # x, y, visibility of COCO's 17 joints
+        ("crowd", pa.bool_()),
+    ]
+)
+MAP = pa.struct([("task", pa.string()), ("picture", pa.binary())])
+
+LABELLED = _table(
+    [
+        ("image_id", pa.string()),  # sha256 of what made it: source, item, size
+        ("split", pa.string()),
+        ("source_id", pa.string()),  # what all pictures of one photograph or scene share
+        ("licence", pa.string()),
+        ("image", IMAGE),  # null in a table of labels alone
+        ("target", IMAGE),
+        ("changed", IMAGE),
+        ("depth", IMAGE),  # 16-bit PNG, inverse: near is large, 0 is not known
+        ("normals", IMAGE),  # (n + 1) / 2: red right, green up, blue towards the viewer; black is not known
+        ("entities", IMAGE),  # 16-bit PNG: a number for each, 0 is none
+        ("instances", pa.list_(INSTANCE)),
+        ("maps", pa.list_(MAP)),  # targets that an annotator painted
+        ("instruction", pa.string()),
+        ("caption", pa.string()),
+        ("about", pa.string()),  # JSON: parameters of the source, annotators with revision and sha256
+        ("error", pa.string()),
+    ]
 )
 
 LATENTS = pa.schema(
@@ -60,6 +89,9 @@ LATENTS = pa.schema(
         ("channels", pa.int32()),
         ("height", pa.int32()),
         ("width", pa.int32()),
+        ("group", pa.string()),  # as in the pairs
+        ("text", pa.binary()),  # float16, tokens x width: the instruction encoded; null where nothing is said
+        ("pooled", pa.binary()),  # float16: its pooled vector, for bases that take one
     ]
 )
 
@@ -71,5 +103,17 @@ SCORES = pa.schema(
         ("metric", pa.string()),
         ("method", pa.string()),  # "adapter", "before", a free answer, "vae"
         ("value", pa.float64()),
+    ]
+)
+
+EDITS = pa.schema(
+    [
+        ("name", pa.string()),  # the picture, as its folder or table names it
+        ("output", pa.string()),  # file below images/
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("seed", pa.int64()),  # of the image; with several candidates the winner's
+        ("evaluations", pa.int64()),  # forward passes of the model that it took
+        ("error", pa.string()),  # why there is no image; null for a good row
     ]
 )

@@ -57,7 +57,7 @@ def test_a_latent_is_what_the_vae_says_of_the_image(table: LatentTable, config: 
         pair = table[index]
         pixels = np.stack([pixels_of(pairs[pair.pair_id][key]["bytes"]) for key in ("source", "target")])
         latents = backbone.encode_images(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
-        assert pair.source.dtype == np.float32 and pair.source.shape == latents.shape[1:]
+        assert pair.source.dtype == np.float16 and pair.source.shape == latents.shape[1:]
         np.testing.assert_allclose(np.stack([pair.source, pair.target]), latents, atol=4e-3, rtol=2e-3)
 
 
@@ -69,7 +69,7 @@ def test_the_text_is_the_constant_of_the_base(table: LatentTable, config: RunCon
 def test_a_shard_made_here_has_the_bytes_of_one_made_by_an_actor(table: LatentTable, config: RunConfig) -> None:
     pairs, threads = load_pairs(config), torch.get_num_threads()
     torch.set_num_threads(1)
-    made = LatentMaker(pairs, config.base, False, config.model)(pairs.manifest.shards[1])
+    made = LatentMaker(pairs, config.base, 0.0, config.model)(pairs.manifest.shards[1])
     torch.set_num_threads(threads)
     assert made.data == table.storage.read("shard-00001.arrow")
 

@@ -132,6 +132,20 @@ def test_damaged_bytes_always_end_in_a_message() -> None:
                 assert str(error).startswith("noise: ")
 
 
+def test_a_jpeg_that_will_be_shrunk_comes_out_smaller_and_the_same_after() -> None:
+    smooth = _gradient(1000, 800)
+    data = _bytes(smooth, "JPEG", quality=95)
+    small = decode(data, "wide.jpg", least_side=224)
+    assert small.size == (500, 400)
+    shrunk = [np.asarray(image.resize((224, 224))).astype(float) for image in (small, decode(data, "wide.jpg"))]
+    assert np.abs(shrunk[0] - shrunk[1]).mean() < 1
+
+
+def test_small_jpegs_and_other_kinds_keep_their_size() -> None:
+    assert decode(_bytes(_gradient(440, 300), "JPEG"), "small.jpg", least_side=224).size == (440, 300)
+    assert decode(_bytes(_gradient(1000, 800), "PNG"), "large.png", least_side=224).size == (1000, 800)
+
+
 def test_png_bytes_return_the_pixels() -> None:
     pixels = np.asarray(_gradient())
     assert np.array_equal(pixels_of(encode_png(pixels)), pixels)

@@ -16,7 +16,7 @@ from viral.evaluation.summary import EvaluationSummary
 from viral.model.adapter import AdapterCard, add_adapter, save_adapter
 from viral.model.backbone import base_hash, load_backbone
 from viral.storage import Manifest, Storage, describe_shard, write_manifest
-from viral.tasks import TASKS
+from viral.tasks import TASKS, Labelled
 
 SIZE = 32
 SPLITS = {"train": ("one", "two"), "test": ("three",)}
@@ -53,7 +53,7 @@ def write_pairs(config: RunConfig, tasks: tuple[str, ...], masks: bool = True) -
 def write_latents(config: RunConfig, pairs: PairTable) -> None:
     """The table of latents that belongs to a table of pairs of one shard."""
     (shard,) = pairs.manifest.shards
-    make = LatentMaker(pairs, config.base, gpu=False, model=config.model)
+    make = LatentMaker(pairs, config.base, gpu=0.0, model=config.model)
     _write_table(config, "latents", {"shard-00000.arrow": make(shard), TEXT: make(None)})
 
 
@@ -67,7 +67,7 @@ def write_adapter(config: RunConfig) -> None:
 
 
 def _row(task: str, split: str, source: str, i: int, image: np.ndarray, rng: np.random.Generator, masks: bool) -> dict:
-    rendering = TASKS[task].render(image, rng)
+    rendering = TASKS[task].pair(Labelled(image), rng)
     about = {"pair_id": f"{task}-{source}-{i}", "task": task, "split": split, "source_id": source, "licence": "CC0"}
     row = good_row(about, {}, rendering)
     return row if masks else {**row, "mask": None}

@@ -1,1 +1,1 @@
-"""Ray Data stages: photographs to pairs, pairs to latents."""
+"""Ray Data stages: sources to labelled pictures, pictures to pairs, pairs to latents."""

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 Picture = Float[np.ndarray, "y x 3"]
 """RGB in 0..1."""
+
+
+Templates = tuple[UInt8[np.ndarray, "_ _ 4"], ...]
+"""RGBA pictures of logos."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,57 @@ def watermark(p: Picture, rng: np.random.Generator) -> Degraded:
     return Degraded(p * (1 - alpha) + ink * alpha, layer.astype(np.float32) / 255, params)
 
 
+def logo(p: Picture, rng: np.random.Generator, templates: Templates) -> Degraded:
+    """One of the logos, turned and scaled, laid half transparent over the picture in its own colours."""
+    height, width = p.shape[:2]
+    number = int(rng.integers(len(templates)))
+    rgba = templates[number].astype(np.float32) / 255
+    scale = float(rng.uniform(0.3, 0.8)) * min(height, width) / max(rgba.shape[:2])
+    angle, opacity = float(rng.uniform(-30, 30)), float(rng.uniform(0.35, 0.85))
+    centre = rng.uniform(0.25, 0.75, 2) * (width, height)
+    turn = cv2.getRotationMatrix2D((rgba.shape[1] / 2, rgba.shape[0] / 2), angle, scale)
+    turn[:, 2] += centre - (rgba.shape[1] / 2, rgba.shape[0] / 2)
+    # colours are weighed by their alpha, else what lies under the transparent rim bleeds in
+    rgba[..., :3] *= rgba[..., 3:]
+    rgba = cv2.GaussianBlur(rgba, (0, 0), max(0.01, 0.4 / scale)) if scale < 1 else rgba
+    layer = cv2.warpAffine(rgba, turn, (width, height), flags=cv2.INTER_LINEAR)
+    alpha = layer[..., 3:] * np.float32(opacity)
+    params = {"template": number, "angle": angle, "scale": scale, "opacity": opacity}
+    return Degraded(p * (1 - alpha) + layer[..., :3] * np.float32(opacity), layer[..., 3], params)
+
+
 def rain(p: Picture, rng: np.random.Generator) -> Degraded:
-    """Bright slanted streaks."""
-    drops = (rng.random(p.shape[:2]) > rng.uniform(0.975, 0.992)).astype(np.float32)
-    length, slant = int(rng.integers(5, 13)), rng.uniform(-0.5, 0.5)
-    kernel = np.zeros((length, length), np.float32)
-    ends = (int(length / 2 - slant * length / 2), 0), (int(length / 2 + slant * length / 2), length - 1)
-    cv2.line(kernel, *ends, 1.0, 1)
-    strength = np.float32(rng.uniform(0.3, 0.6))
-    streaks = np.clip(cv2.filter2D(drops, -1, kernel), 0, 1)
-    params = {"length": length, "slant": float(slant), "strength": float(strength)}
-    return Degraded(np.clip(p + streaks[..., None] * strength, 0, 1), streaks, params)
+    """Falling drops: near ones are long, broad and few, far ones melt into mist; in linear light.
+
+    A drop's streak is what it covers while the shutter is open, so length and width go with 1 / distance; it shows
+    the sky's light, weighed by the share of the exposure it stayed on a pixel.
+    """
+    slant, amount = float(rng.uniform(-0.45, 0.45)), float(rng.uniform(0.6, 1.6))
+    light, size = p ** np.float32(2.2), min(p.shape[:2])
+    sky = np.quantile(light.max(axis=2), 0.95) * np.float32(0.75) + np.float32(0.25)
+    streaks = np.zeros(p.shape[:2], np.float32)
+    for distance in (1.0, 1.8, 3.2):
+        layer = _streaks(p.shape[:2], size * 0.22 / distance, size / 90 / distance, slant, amount * distance, rng)
+        streaks = 1 - (1 - streaks) * (1 - layer)
+    mist = np.float32(0.05 * amount)  # drops too far to be told apart
+    alpha = 1 - (1 - mist) * (1 - streaks)
+    seen = light * (1 - alpha[..., None]) + sky * alpha[..., None]
+    params = {"slant": slant, "amount": amount}
+    return Degraded(np.clip(seen, 0, 1).astype(np.float32) ** np.float32(1 / 2.2), streaks, params)
+
+
+def _streaks(
+    shape: tuple[int, ...], length: float, width: float, slant: float, amount: float, rng: np.random.Generator
+) -> Float[np.ndarray, "y x"]:
+    """One layer of parallel streaks as opacity 0..1."""
+    height, breadth = shape[0], shape[1]
+    layer, thick, fine = np.zeros((height, breadth), np.uint8), max(1, round(width)), min(1.0, width)
+    for _ in range(round(12 * amount * breadth / max(breadth, height))):
+        x, y = rng.uniform(-0.2, 1.2) * breadth, rng.uniform(-0.2, 1.0) * height
+        reach = length * rng.uniform(0.7, 1.3)
+        drop = np.zeros_like(layer)
+        start, end = (x, y), (x + slant * reach, y + reach)
+        points = [(round(a * 16), round(b * 16)) for a, b in (start, end)]
+        cv2.line(drop, *points, round(255 * fine * rng.uniform(0.25, 0.6)), thick, cv2.LINE_AA, 4)
+        layer = np.maximum(layer, drop)
+    return layer.astype(np.float32) / 255

@@ -20,9 +20,17 @@ MAX_SIDE_RATIO = 8.0
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
 
 
-def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS, max_side_ratio: float = MAX_SIDE_RATIO) -> Image.Image:
+def decode(
+    data: bytes,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    max_side_ratio: float = MAX_SIDE_RATIO,
+    least_side: int | None = None,
+) -> Image.Image:
     """An upright 8-bit sRGB picture without metadata: the first frame, transparency laid on white.
 
+    With `least_side` a JPEG may come out smaller by a power of two, both sides at least that long: for who shrinks it
+    further, as embedders do, it is decoded in a fraction of the time.
     `ValueError` starts with `name` and says what is wrong: empty, no image, too large, too narrow, truncated, damaged.
     """
     if not data:
@@ -30,6 +38,8 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS, max_side_ratio:
     image = _open(data, name)
     _check_size(image, name, max_pixels, max_side_ratio)
     try:
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))
         image.load()
         upright = _upright(image)
         return Image.fromarray(np.ascontiguousarray(_rgb(upright, name)))

@@ -1,7 +1,9 @@
 """The table of latents that training reads: memory-mapped, at random, a row in microseconds."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +14,38 @@ from viral.schema import LATENTS
 from viral.storage import Manifest, Shard, Storage, read_manifest
 
 TEXT = "text.safetensors"
+BLOBS = ("source", "target", "text", "pooled")
+"""Columns of float16 values."""
 
 
 @dataclass(frozen=True)
 class LatentPair:
-    """One pair as the DiT reads it."""
+    """One pair as the DiT reads it, in float16 and in the file itself: nothing is copied."""
 
     pair_id: str
     task: str
     source_id: str
     source: Float[np.ndarray, "z h w"]
+    """For a diptych: the masked canvas, source on the left and grey on the right."""
     target: Float[np.ndarray, "z h w"]
+    """For a diptych: the whole canvas."""
+    text: Float[np.ndarray, "t d"] | None = None
+    """The instruction, encoded; none where nothing is said."""
+    pooled: Float[np.ndarray, " p"] | None = None
+
+
+class Values:
+    """The float16 values of a binary column where they lie; pyarrow's own scalars take several times as long."""
+
+    def __init__(self, column: pa.BinaryArray) -> None:
+        _, offsets, data = column.buffers()
+        self._offsets = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+        self._data = np.frombuffer(data or b"", np.float16)
+
+    def __getitem__(self, row: int) -> Float[np.ndarray, " n"] | None:
+        """None where there is nothing."""
+        start, end = self._offsets[row] // 2, self._offsets[row + 1] // 2
+        return None if start == end else self._data[start:end]
 
 
 class LatentTable:
@@ -37,21 +60,32 @@ class LatentTable:
         self.manifest = _manifest(storage)
         shards = [shard for shard in self.manifest.shards if shard.name != TEXT]
         self._columns = [_map(storage, shard) for shard in shards]
-        self._starts = np.cumsum([0, *(shard.rows for shard in shards)])
+        self._starts = [0, *accumulate(shard.rows for shard in shards)]
         self._task, self._split = self._whole("task"), self._whole("split")
+        self.groups = self._whole("group")
+        """Group of every row, None where its pair meets any other of its task."""
+        self.sizes = np.stack([self._whole("height"), self._whole("width")], axis=1)
+        self._channels = self._whole("channels")
+        self._values = [{name: Values(columns[name]) for name in BLOBS} for columns in self._columns]
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def __getitem__(self, index: int) -> LatentPair:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of a table of {len(self)}")
-        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
-        row = index - int(self._starts[shard])
-        value = {name: column[row] for name, column in self._columns[shard].items()}
-        about = {name: value[name].as_py() for name in ("pair_id", "task", "source_id")}
-        shape = tuple(value[name].as_py() for name in ("channels", "height", "width"))
-        return LatentPair(**about, source=_array(value["source"], shape), target=_array(value["target"], shape))
+        shard = bisect_right(self._starts, index) - 1
+        row, columns, values = index - self._starts[shard], self._columns[shard], self._values[shard]
+        shape, text = (self._channels[index], *self.sizes[index]), values["text"][row]
+        return LatentPair(
+            columns["pair_id"][row].as_py(),
+            columns["task"][row].as_py(),
+            columns["source_id"][row].as_py(),
+            values["source"][row].reshape(shape),
+            values["target"][row].reshape(shape),
+            None if text is None else text.reshape(-1, self.text.shape[1]),
+            values["pooled"][row],
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -62,11 +96,20 @@ class LatentTable:
         """Row numbers of a task on one side of the split, ascending."""
         return np.flatnonzero((self._task == task) & (self._split == split))
 
-    @cached_property
+    @property
     def text(self) -> Float[np.ndarray, "t d"]:
-        """The constant text embedding that goes with every row."""
+        """The constant text embedding: what is said where a row has no text of its own."""
+        return self._constant["text"]
+
+    @property
+    def pooled(self) -> Float[np.ndarray, " p"] | None:
+        """Its pooled vector, for bases that take one."""
+        return self._constant.get("pooled")
+
+    @cached_property
+    def _constant(self) -> dict[str, np.ndarray]:
         sha256 = next(shard.sha256 for shard in self.manifest.shards if shard.name == TEXT)
-        return load_file(self.storage.local(TEXT, sha256))["text"]
+        return load_file(self.storage.local(TEXT, sha256))
 
     def _whole(self, name: str) -> np.ndarray:
         return np.array([value for columns in self._columns for value in columns[name].to_pylist()])
@@ -80,9 +123,10 @@ def latents_arrow(rows: list[dict]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def text_file(text: Float[np.ndarray, "t d"]) -> bytes:
-    """Bytes of the file that `LatentTable.text` reads."""
-    return save({"text": np.ascontiguousarray(text, dtype=np.float32)})
+def text_file(text: Float[np.ndarray, "t d"], pooled: Float[np.ndarray, " p"] | None = None) -> bytes:
+    """Bytes of the file that `LatentTable.text` and `pooled` read."""
+    parts = {"text": text} if pooled is None else {"text": text, "pooled": pooled}
+    return save({name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()})
 
 
 def _manifest(storage: Storage) -> Manifest:
@@ -104,7 +148,3 @@ def _map(storage: Storage, shard: Shard) -> dict[str, pa.Array]:
         names = table.schema.names
         raise ValueError(f"{storage}/{shard.name} has columns {names}, expected {LATENTS.names}; encode again")
     return {name: table.column(name).combine_chunks() for name in LATENTS.names}
-
-
-def _array(value: pa.Scalar, shape: tuple[int, ...]) -> Float[np.ndarray, "z h w"]:
-    return np.frombuffer(value.as_buffer(), np.float16).reshape(shape).astype(np.float32)

@@ -89,7 +89,8 @@ def import_pairs(config: RunConfig, folder: Storage) -> PairTable:
         notes={"imported from": str(folder)},
     )
     maker = partial(OwnPairMaker, folder, config.data.size)
-    return PairTable(storage, make_shards("importing pairs", storage, wanted, plan, maker, Pool(config.data.actors)))
+    pool = Pool(config.data.actors, nodes=config.nodes.data)
+    return PairTable(storage, make_shards("importing pairs", storage, wanted, plan, maker, pool))
 
 
 class OwnPairMaker:

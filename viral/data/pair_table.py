@@ -54,7 +54,8 @@ def good_row(about: dict[str, Any], params: dict[str, Any], rendering: Rendering
     encoded = {
         key: image if image is None else {"bytes": encode_png(image), "path": None} for key, image in images.items()
     }
-    return {**about, "params": json.dumps(params, sort_keys=True), **encoded, "error": None}
+    plain = {"params": json.dumps(params, sort_keys=True), "group": rendering.group, "error": None}
+    return {**about, **plain, **encoded}
 
 
 def failed_row(about: dict[str, Any], params: dict[str, Any], error: str) -> dict[str, Any]:

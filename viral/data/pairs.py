@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from viral.config import RunConfig, fingerprint
+from viral.config import RunConfig, TaskConfig, fingerprint
 from viral.data.crops import Box, crop_boxes, cut
 from viral.data.images import decode
 from viral.data.own_pairs import import_pairs, own_folder
@@ -17,7 +19,7 @@ from viral.data.pair_table import PairTable, count_errors, failed_row, good_row,
 from viral.data.photographs import PhotoFile, Photograph, Survey, count_reasons, photo_files, photographs
 from viral.data.shards import MadeShard, Pool, ShardWork, is_finished, make_shards
 from viral.storage import Manifest, Storage
-from viral.tasks import TASKS, find_tasks
+from viral.tasks import Labelled, all_tasks, find_tasks, own_key
 
 RECIPE = 2
 """Raised when the same photograph and configuration shall give another pair."""
@@ -50,7 +52,7 @@ def generate_pairs(config: RunConfig) -> Manifest:
     if own_folder(config) is not None:
         return load_pairs(config).manifest
     storage = Storage(config.storage).join(config.pairs)
-    tasks, listing = find_tasks(config.data.tasks), photo_files(config)
+    tasks, listing = find_tasks(config.data.tasks, config.tasks), photo_files(config)
     key = _fingerprint(config, listing.files)
     if (manifest := is_finished(storage, key)) is not None:
         print(f"pairs: {storage} is up to date, {manifest.counts_out['good']} pairs")
@@ -64,7 +66,8 @@ def generate_pairs(config: RunConfig) -> Manifest:
         for i in range(0, len(rows), step)
     ]
     wanted = _wanted(config, key, survey, crops)
-    return make_shards("rendering pairs", storage, wanted, plan, PairMaker, Pool(config.data.actors))
+    maker, pool = partial(PairMaker, config.tasks), Pool(config.data.actors, nodes=config.nodes.data)
+    return make_shards("rendering pairs", storage, wanted, plan, maker, pool)
 
 
 def load_pairs(config: RunConfig) -> PairTable:
@@ -77,9 +80,13 @@ def load_pairs(config: RunConfig) -> PairTable:
 
 
 class PairMaker:
-    """Renders the rows of a shard into Parquet; keeps the photographs it was last asked for."""
+    """Renders the rows of a shard into Parquet; keeps the photographs it was last asked for.
 
-    def __init__(self) -> None:
+    `own` are the configuration's own tasks.
+    """
+
+    def __init__(self, own: Mapping[str, TaskConfig] = MappingProxyType({})) -> None:
+        self._tasks = all_tasks(own)
         self._pixels = lru_cache(maxsize=2)(_pixels)
 
     def __call__(self, work: list[PairPlan]) -> MadeShard:
@@ -98,7 +105,7 @@ class PairMaker:
         box = [plan.box.left, plan.box.top, plan.box.side]
         try:
             rng = np.random.default_rng(int(plan.pair_id, 16))
-            rendering = TASKS[plan.task].render(cut(pixels, plan.box, plan.size), rng)
+            rendering = self._tasks[plan.task].pair(Labelled(cut(pixels, plan.box, plan.size)), rng)
         except Exception as error:  # noqa: BLE001 - the wrapper that turns a row's failure into its error
             params = {"photograph": plan.photo.file.name, "box": box}
             return failed_row(about, params, f"{plan.task} failed: {type(error).__name__}: {error}")
@@ -136,7 +143,9 @@ def _wanted(config: RunConfig, key: str, survey: Survey, crops: list[tuple[Photo
 
 def _fingerprint(config: RunConfig, files: tuple[PhotoFile, ...]) -> str:
     data = config.data.model_dump(mode="json", exclude={"actors"})
-    return fingerprint("pairs", RECIPE, data, config.seed, [[file.name, file.sha256, file.source_id] for file in files])
+    own = [own_key(config.tasks)] if config.tasks else []
+    found = [[file.name, file.sha256, file.source_id] for file in files]
+    return fingerprint("pairs", RECIPE, data, config.seed, found, *own)
 
 
 def _pixels(file: PhotoFile) -> UInt8[np.ndarray, "y x 3"]:

@@ -4,8 +4,8 @@ import logging
 import pickle
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -42,7 +42,10 @@ class Pool:
     """The Ray Data actors of a stage."""
 
     actors: int
-    gpus: bool = False
+    gpus: float = 0.0
+    """GPUs of one actor."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the nodes that actors run on."""
 
 
 def make_shards(
@@ -121,8 +124,6 @@ def _made(missing: list[ShardWork], maker: Callable[[], Maker], pool: Pool) -> I
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     actors = min(pool.actors, len(missing))
-    # With whole CPUs for its actors a stage starves its own read task on two cores, and waits for ever.
-    spare = (ray.cluster_resources().get("CPU", 1) - 1) / actors
     items = [{"item": pickle.dumps(item)} for item in missing]
     made = ray.data.from_items(items, override_num_blocks=len(missing)).map_batches(
         _Actor,
@@ -130,14 +131,29 @@ def _made(missing: list[ShardWork], maker: Callable[[], Maker], pool: Pool) -> I
         batch_size=1,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=max(0.1, min(1.0, spare)),
-        num_gpus=1 if pool.gpus else 0,
+        num_cpus=_processors(actors, pool.nodes),
+        num_gpus=pool.gpus,
+        label_selector=dict(pool.nodes) or None,
     )
     for batch in made.iter_batches(batch_size=1, batch_format="pyarrow"):
         row = batch.to_pylist()[0]
         if row["failure"] is not None:
             raise ValueError(row["failure"])
         yield row["name"], MadeShard(row["data"], row["rows"], dict(zip(row["reasons"], row["counts"], strict=True)))
+
+
+def _processors(actors: int, nodes: Mapping[str, str]) -> float:
+    """CPUs of one actor: one, or its share of the nodes' where they have fewer."""
+    import ray
+
+    there = sum(
+        node["Resources"].get("CPU", 0)
+        for node in ray.nodes()
+        if node["Alive"] and nodes.items() <= node["Labels"].items()
+    )
+    # With whole CPUs for its actors a stage starves its own read task on two cores, and waits for ever. Where there is
+    # no CPU yet, the autoscaler is asked for whole ones.
+    return max(0.1, min(1.0, (there - 1) / actors)) if there else 1.0
 
 
 class _Actor:

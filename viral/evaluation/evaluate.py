@@ -60,14 +60,14 @@ def _score(config: RunConfig, key: str, pairs: PairTable, latents: LatentTable, 
     """Rows of all chunks, those that are there already kept."""
     crops, shards = _crops(config, latents), Storage(config.storage).join("evaluation", "shards")
     means, masked = _survey(pairs)
-    metrics = {name: _metric(describe_task(name), name in masked) for name in crops}
+    metrics = {name: _metric(describe_task(name, config.tasks), name in masked) for name in crops}
     manifest = make_shards(
         "painting and scoring",
         shards,
         Manifest(fingerprint=key, counts_in={"crops": sum(map(len, crops.values()))}),
         _plan(config, crops, metrics),
         partial(Scorer, pairs, latents.storage, models, means),
-        Pool(config.data.actors, config.train.gpus),
+        Pool(config.data.actors, float(config.train.gpus), config.nodes.data),
     )
     tables = [pq.read_table(shards.local(shard.name, shard.sha256)) for shard in manifest.shards]
     return pa.concat_tables(tables).to_pylist()
@@ -91,11 +91,13 @@ def _conclude(config: RunConfig, key: str, rows: list[dict], table: PictureTable
 
 
 def _track(config: RunConfig, summary: EvaluationSummary) -> None:
-    """Log the scores to the run that trained the adapter, if one is known; an outage of the tracker is only told."""
+    """Log scores and gallery to a run of their own, and the scores to the curves of the run that trained the adapter,
+    if one is known; an outage of the tracker is only told.
+    """
     train = Storage(config.storage).join("train")
     if not train.exists(TRAINED):
         return
-    from viral.tracking import Tracker, TrackerAway, tracking_server  # takes seconds, and is needed only here
+    from viral.tracking import Tracker, TrackerAway, tracked, tracking_server  # takes seconds, needed only here
 
     trained = json.loads(train.read(TRAINED))
     line = {"step": trained["steps"], "time": time.time(), **summary.figures()}
@@ -104,6 +106,12 @@ def _track(config: RunConfig, summary: EvaluationSummary) -> None:
             tracker = Tracker.open(uri, config, trained["run_id"], "evaluation")
             tracker.log_lines([line])
             tracker.finish()
+            with tracked(uri, config, "evaluate") as own:
+                place = Storage(config.storage).join("evaluation")
+                own.log_lines([line])
+                own.log_file(TABLE, place.read(TABLE), "scores")
+                for name in place.join("gallery").list():
+                    own.log_file(name, place.join("gallery").read(name), "gallery")
     except TrackerAway as error:
         print(f"the scores are in {config.storage}/evaluation but not in MLflow: {error}")
 

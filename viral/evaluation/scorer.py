@@ -1,10 +1,7 @@
 """Answering and scoring some crops of one task in one way: the unit of work of an evaluation."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +24,7 @@ from viral.model.roles import ANALOGY, roles_of
 from viral.model.velocity import EditVelocity
 from viral.sampling.denoise import denoise, start_noise
 from viral.sampling.editor import to_images
-from viral.storage import Storage
+from viral.storage import Storage, local_folder
 
 FREE = "free"
 KINDS = (BEFORE, ADAPTER, FREE)
@@ -135,18 +132,6 @@ class Scorer:
                     self._card = load_adapter(backbone.transformer, folder)
             self._backbone, self._trained = backbone, trained
         return self._backbone
-
-
-@contextmanager
-def local_folder(place: Storage) -> Iterator[Path]:
-    """A place of small files as a local folder: itself, or a copy for the length of the block."""
-    if place.is_local:
-        yield Path(str(place))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for name in place.list():
-            (Path(folder) / name).write_bytes(place.read(name))
-        yield Path(folder)
 
 
 def parquet(table: pa.Table) -> bytes:
