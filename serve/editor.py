@@ -1,112 +1,131 @@
-"""The deployment that paints: one base, one adapter, one denoise loop at a time."""
+"""The deployment that paints: one base, several adapters, one denoise loop at a time."""
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
+from ray.serve.handle import DeploymentHandle
 
-from serve.api import ServedModel, Trace
+from serve.api import ServedModel
 from serve.arguments import AppArgs
+from serve.edit import Done, EditAnswer, EditRequest, Event
+from serve.line import Line, Work
+from serve.moderation import Moderated, load_moderator
 from viral.data.images import decode
-from viral.provenance import encode_png
 
-
-@dataclass(frozen=True)
-class EditRequest:
-    """One analogy: example pairs and a query as encoded images, which travel smaller than pixels."""
-
-    examples: tuple[tuple[bytes, bytes], ...]
-    query: bytes
-    seed: int
-    steps: int
-
-
-@dataclass(frozen=True)
-class EditAnswer:
-    png: bytes
-    trace: Trace
+if TYPE_CHECKING:
+    from serve.painter import Pictures
 
 
 class EditorReplica:
-    """Paints analogies with the adapter that its user configuration names."""
+    """Paints settled requests for one base. The same request gives the same bytes on every replica (see `Line`)."""
 
-    def __init__(self, args: AppArgs) -> None:
-        self._args = args
-        # One thread: the event loop stays free for health checks, and edits run one after another, so that an image
-        # never depends on what is painted beside it.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="edit")
-
-    async def reconfigure(self, config: dict[str, Any]) -> None:
-        """Load the adapter named `config["adapter"]`, between two edits; Serve calls this at start and on change."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._load, config["adapter"])
-
-    def _load(self, source: str) -> None:
-        # Here, not above: building the application and the ingress need no torch.
+    def __init__(self, args: AppArgs, base: str, judge: DeploymentHandle | None = None) -> None:
+        # Here, not above: building the application needs no torch.
         import torch
 
-        from viral.sampling.editor import Editor
+        from serve.adapters import Adapters
+        from serve.remote_judge import RemoteJudge
 
-        folder, name, version = _resolve(source, self._args.tracking)
-        device, dtype = ("cuda", torch.bfloat16) if self._args.gpus else ("cpu", torch.float32)
-        self._editor = Editor.load(self._args.base_folder(), folder, device, dtype)
-        card, base = self._editor.card, self._args.base_name()
-        assert card is not None and self._editor.sha256 is not None
-        # The editor has checked that this is the hash of its base.
-        self._base = ServedModel(id=base, kind="base", sha256=card.base_sha256, base=base)
-        self._adapter = ServedModel(
-            id=name, kind="adapter", sha256=self._editor.sha256, base=base, version=version, size=card.size
-        )
+        self._args, self._base = args, base
+        self._moderator = load_moderator(args.moderation)
+        self._vlm = RemoteJudge(judge, args.judge or "") if judge else None
+        device, dtype = ("cuda", torch.bfloat16) if args.gpus else ("cpu", torch.float32)
+        self._adapters = Adapters(args.bases()[base], args.model, device, dtype, args.adapters_in_memory)
+        self._folder = _default_folder(args, base)
+        self._models = tuple(self._own_models())
+        self._fetched: dict[str, Path] = {}
+        # In a thread of its own: the event loop stays free for health checks.
+        self._line = Line(self._answer, args.batch)
 
     async def models(self) -> tuple[ServedModel, ...]:
-        """The base and the adapter in use."""
-        return self._base, self._adapter
+        """The base, and the adapter folder that is its default, if it has one."""
+        return self._models
 
     async def edit(self, request: EditRequest) -> EditAnswer:
-        """Paint one analogy; a cancelled request leaves the loop within one step."""
-        cancelled = threading.Event()
+        """Paint one request; a cancelled one leaves the loop within one step. `ValueError` for what cannot be done."""
+        return await self._paint(request, lambda event: None)
+
+    async def stream(self, request: EditRequest) -> AsyncIterator[Event]:
+        """What happens while one request is painted, `Done` last; closing it cancels the edit."""
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def tell(event: Event) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        work = loop.create_task(self._paint(request, tell))
+        work.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._paint, request, cancelled)
+            while (event := await events.get()) is not None:
+                yield event
+            yield Done(work.result())
         finally:
-            cancelled.set()
+            work.cancel()
 
-    def _paint(self, request: EditRequest, cancelled: threading.Event) -> EditAnswer:
-        def on_step(*_: Any) -> None:
-            if cancelled.is_set():
-                raise asyncio.CancelledError
+    def _own_models(self) -> Iterator[ServedModel]:
+        yield ServedModel(id=self._base, kind="base", sha256=self._adapters.base_sha256, base=self._base)
+        if self._folder is not None:
+            editor = self._adapters.editor(self._folder)
+            assert editor.card is not None and editor.sha256 is not None
+            yield ServedModel(
+                id=self._folder.name, kind="adapter", sha256=editor.sha256, base=self._base, size=editor.card.size
+            )
 
-        examples = [
-            (self._open(source, "example_source"), self._open(target, "example_target"))
-            for source, target in request.examples
-        ]
-        edit = self._editor(
-            examples, self._open(request.query, "query"), steps=request.steps, seed=request.seed, on_step=on_step
-        )
-        trace = Trace(
-            seed=request.seed,
-            steps=request.steps,
-            size=edit.image.size,
-            evaluations=edit.trace["evaluations"],
-            base=self._base.id,
-            base_sha256=self._base.sha256,
-            adapter=self._adapter.id,
-            version=self._adapter.version,
-            sha256=self._adapter.sha256,
-        )
-        return EditAnswer(encode_png(edit.image, trace.model_dump()), trace)
+    async def _paint(self, request: EditRequest, tell: Callable[[Event], None]) -> EditAnswer:
+        folder = await asyncio.to_thread(self._find, request)
+        return await self._line.painted(Work(request, folder, tell))
+
+    def _find(self, request: EditRequest) -> Path | None:
+        """This machine's copy of the adapter, fetched while another edit is painted."""
+        if request.adapter is None:
+            return None
+        if request.version is None:
+            return self._folder
+        address = f"models:/{request.adapter.partition('@')[0]}/{request.version}"
+        if address not in self._fetched:
+            from viral.tracking import resolve
+
+            self._fetched[address] = resolve(address, self._args.tracking)[0]
+        return self._fetched[address]
+
+    def _answer(self, works: list[Work]) -> None:
+        """Paint works that may stand in one batch, and answer each."""
+        from serve.painter import answer, paint, paint_together
+
+        editor = self._adapters.editor(works[0].folder)
+        ready = [(work, pictures) for work in works if (pictures := self._pictures(work)) is not None]
+        if len(ready) > 1:
+            edits = paint_together(editor, ready)
+        else:
+            edits = [paint(editor, work.request, pictures, self._vlm, work.report) for work, pictures in ready]
+        for (work, _), edit in zip(ready, edits, strict=True):
+            if reason := self._moderator([edit.image], work.request.instruction):
+                work.answer.set_exception(Moderated(reason))
+            else:
+                work.answer.set_result(answer(edit, work.request, self._adapters.base_sha256, editor.sha256))
+
+    def _pictures(self, work: Work) -> "Pictures | None":
+        """The decoded images of a work; of a bad one None, and it has its answer."""
+        try:
+            examples = [
+                (self._open(a, "example_source"), self._open(a2, "example_target")) for a, a2 in work.request.examples
+            ]
+            query = self._open(work.request.query, "query")
+            if reason := self._moderator([*chain(*examples), query], work.request.instruction):
+                raise Moderated(reason)
+        except ValueError as error:
+            work.answer.set_exception(error)
+            return None
+        return examples, query
 
     def _open(self, data: bytes, name: str) -> Image.Image:
         return decode(data, name, self._args.max_pixels, self._args.max_side_ratio)
 
 
-def _resolve(source: str, tracking: str | None) -> tuple[Path, str, str | None]:
-    """Folder, name and version of `models:/name@alias` or of an adapter folder."""
-    if not source.startswith("models:/"):
-        return Path(source), Path(source).name, None
-    from viral.tracking import resolve
-
-    folder, version = resolve(source, tracking)
-    return folder, source.removeprefix("models:/"), version
+def _default_folder(args: AppArgs, base: str) -> Path | None:
+    source = args.default_adapter(base)
+    return None if source is None or source.startswith("models:/") else Path(source)

@@ -49,7 +49,13 @@ def registry(adapter: Path, free_ports: list[int], tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="session")
-def server(ray_cluster: None, tiny_base: Path, registry: str, free_ports: list[int]) -> Iterator[httpx.Client]:
+def server(
+    ray_cluster: None,
+    tiny_base: Path,
+    registry: str,
+    free_ports: list[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[httpx.Client]:
     """A client of the served champion, limited to small bodies and images."""
     from viral.config import RunConfig
 
@@ -58,9 +64,10 @@ def server(ray_cluster: None, tiny_base: Path, registry: str, free_ports: list[i
         from serve.local import serve_adapter
 
         serve = {"port": free_ports[1], "steps": 2, "max_body_bytes": 1_000_000, "max_pixels": 100_000}
-        config = RunConfig.model_validate({"base": str(tiny_base), "serve": serve})
+        storage = str(tmp_path_factory.mktemp("served"))
+        config = RunConfig.model_validate({"storage": storage, "base": str(tiny_base), "serve": serve})
         with (
-            serve_adapter(config, "models:/viral-adapter@champion", registry) as url,
+            serve_adapter(config, "models:/viral-adapter@champion", registry, refresh_s=0.5) as url,
             httpx.Client(base_url=url, timeout=60) as client,
         ):
             yield client

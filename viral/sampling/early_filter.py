@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -35,6 +35,10 @@ class Progress:
 
     done: int
     total: int
+    seed: int | None = field(default=None, compare=False)
+    """The winner, once it is being finished."""
+    clean: Latents | None = field(default=None, compare=False)
+    """The winner as the last evaluation foresees it: x0 = x_t - t v."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,7 @@ def early_filter(
         referee = _Referee(request, judge, swap, at_once, on_event)
         best, error = _elect(field, referee, tournament)
         winner, latents, comparisons = best.seed, best.latents, referee.comparisons
-    latents = run.denoise(latents, steps, start=start)
+    latents = run.denoise(latents, steps, start=start, seed=winner)
     trace = {
         "seed": winner, "seeds": list(seeds), "mode": mode, "tournament": tournament, "steps": steps,
         "preview_steps": preview_steps, "evaluations": run.evaluations, "judge": judge.name, "error": error,
@@ -127,7 +131,7 @@ def _check(seeds: list[int], preview_steps: int, steps: int, batch_size: int | N
         raise ValueError("the early filter got no seeds; give at least one")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds {seeds} hold one twice, which would paint the same image; give different ones")
-    if not 1 <= preview_steps < steps:
+    if len(seeds) > 1 and not 1 <= preview_steps < steps:
         raise ValueError(f"preview_steps is {preview_steps}, expected 1 to {steps - 1}, fewer than the {steps} steps")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -153,11 +157,13 @@ class _Run:
         self.clean = data_estimate(latents, v.float(), t)
         return v
 
-    def denoise(self, latents: Latents, steps: int, *, start: int = 0, stop: int | None = None) -> Latents:
+    def denoise(
+        self, latents: Latents, steps: int, *, start: int = 0, stop: int | None = None, seed: int | None = None
+    ) -> Latents:
         """The denoise loop, with an event after each step."""
 
         def report(step: int, latents: Tensor) -> None:
-            self.on_event(Progress(self.evaluations, self.total))
+            self.on_event(Progress(self.evaluations, self.total, seed, None if seed is None else self.clean))
 
         return denoise(self, self.scheduler, latents, steps, start=start, stop=stop, on_step=report)
 

@@ -1,0 +1,75 @@
+"""The configurations that ship are ones that Serve and the application take."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from serve.app import build_app
+from serve.arguments import AppArgs
+
+ROOT = Path(__file__).parents[2]
+
+
+def serve_config() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "serve/config.yaml").read_text())
+
+
+def ray_service() -> dict[str, Any]:
+    documents = yaml.safe_load_all((ROOT / "platform/kuberay/rayservice.yaml").read_text())
+    (service,) = [document for document in documents if document["kind"] == "RayService"]
+    return service
+
+
+@pytest.mark.parametrize("read", [serve_config, lambda: yaml.safe_load(ray_service()["spec"]["serveConfigV2"])])
+def test_configuration_is_one_that_serve_and_the_application_take(read):
+    schema = ServeDeploySchema.model_validate(read())
+    (application,) = schema.applications
+    args = AppArgs.model_validate(application.args)
+    assert application.import_path == "serve.app:build_app"
+    assert schema.http_options.request_timeout_s > args.timeout_s
+    names = {"Editor", "Ingress", "Journal", *(["Judge"] if args.judge else [])}
+    assert {deployment.name for deployment in application.deployments} <= names
+
+
+def test_server_beyond_loopback_is_configured_with_keys():
+    config = yaml.safe_load(ray_service()["spec"]["serveConfigV2"])
+    assert config["http_options"]["host"] != "127.0.0.1"
+    assert config["applications"][0]["args"]["keys"]
+
+
+def test_kubernetes_waits_longer_than_a_request_may_take():
+    spec = ray_service()["spec"]
+    args = yaml.safe_load(spec["serveConfigV2"])["applications"][0]["args"]
+    for group in spec["rayClusterConfig"]["workerGroupSpecs"]:
+        assert group["template"]["spec"]["terminationGracePeriodSeconds"] > args["timeout_s"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({}, {"Editor", "Ingress", "Journal"}),
+        ({"fill": "fill", "judge": "vlm"}, {"Editor", "FillEditor", "Ingress", "Journal", "Judge"}),
+    ],
+)
+def test_application_has_a_deployment_for_each_part(arguments, names):
+    from ray.serve._private.build_app import build_app as flatten
+
+    built = flatten(build_app(AppArgs(**arguments)), name="viral")
+    assert {deployment.name for deployment in built.deployments} == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"storage": "s3://bucket/run"}, "journal="),
+        ({"model": {"offload": "model"}}, "quantise"),
+        ({"min_editors": 2}, "below min_editors"),
+        ({"adapter": "models:/name/3"}, "name@alias"),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        AppArgs(**arguments)
