@@ -1,14 +1,26 @@
 """Storage: whole files or none, and messages that say where and what to do."""
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
+from moto.server import ThreadedMotoServer
 
-from viral.storage import Manifest, Storage, describe_shard, is_intact, read_manifest, write_manifest
+from viral.storage import (
+    Manifest,
+    Storage,
+    describe_shard,
+    is_intact,
+    local_folder,
+    read_manifest,
+    write_manifest,
+)
 
 WRITE_WITH_LITTLE_ROOM = """
 import resource, sys
@@ -124,6 +136,66 @@ def test_an_object_store_is_read_through_a_local_copy(tmp_path: Path, monkeypatc
     assert storage.local("shard", sha256).read_bytes() == b"remote"  # a broken copy is fetched again
     with pytest.raises(ValueError, match="object store"):
         storage.folder()
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """Address of a bucket of moto's S3 server."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    urlopen(Request(f"{address}/bucket", method="PUT")).close()
+    yield f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
+    server.stop()
+
+
+def test_a_bucket_holds_what_a_folder_holds(bucket: str) -> None:
+    storage = Storage(bucket).join("table")
+    assert storage.list() == [] and not storage.exists("a")
+    storage.write("a", b"one")
+    storage.write("a", b"three")
+    storage.join("deeper").write("b", bytes(6 << 20))  # more than one part of an upload
+    assert storage.read("a") == b"three" and storage.list() == ["a"] and storage.walk() == ["a", "deeper/b"]
+    with storage.open("a") as file:
+        file.seek(2)
+        assert file.read() == b"ree"
+    with local_folder(storage) as folder:
+        assert (folder / "a").read_bytes() == b"three"
+    shard = describe_shard("a", 1, b"three", {})
+    write_manifest(storage, Manifest(fingerprint="f", shards=(shard,)))
+    assert is_intact(storage, shard) and read_manifest(storage).fingerprint == "f"
+    storage.delete("a")
+    assert not is_intact(storage, shard)
+    with pytest.raises(ValueError, match="s3://bucket/run/table/a does not exist"):
+        storage.read("a")
+
+
+READ = """
+import sys
+from viral.storage import Storage
+
+print(Storage(sys.argv[1]).local("shard", sys.argv[2]))
+"""
+
+
+def test_each_node_keeps_its_own_copy_and_needs_the_bucket_once(bucket: str, tmp_path: Path) -> None:
+    storage, data = Storage(bucket), bytes(range(256)) * 99
+    storage.write("shard", data)
+    sha256 = hashlib.sha256(data).hexdigest()
+
+    def on_node(name: str) -> Path:
+        """The path a process on a machine with folders of its own reads from."""
+        (tmp_path / name).mkdir(exist_ok=True)
+        command = [sys.executable, "-c", READ, bucket, sha256]
+        environment = os.environ | {"TMPDIR": str(tmp_path / name)}
+        return Path(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip())
+
+    first, second = on_node("first"), on_node("second")
+    assert first.is_relative_to(tmp_path / "first") and second.is_relative_to(tmp_path / "second")
+    assert first.read_bytes() == second.read_bytes() == data
+    storage.delete("shard")
+    assert on_node("second") == second
 
 
 def test_a_manifest_returns_as_written_and_a_broken_one_is_told(tmp_path: Path) -> None:

@@ -4,14 +4,27 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from PIL import Image
 
-from viral.config import RunConfig, TrackingConfig
-from viral.tracking import Tracker, TrackerAway, alias_version, register_version, resolve, set_alias, tracking_server
+from viral.config import AdapterConfig, RunConfig, TrackingConfig
+from viral.model.adapter_files import AdapterCard, read_card
+from viral.tracking import (
+    Tracker,
+    TrackerAway,
+    alias_version,
+    parent_run,
+    register_version,
+    resolve,
+    set_alias,
+    tracked,
+    tracking_server,
+)
 
-SHA = "ab" * 32
+SHA = uuid4().hex * 2
+CARD = AdapterCard(adapter=AdapterConfig(), base="tiny", base_sha256=SHA, size=64, steps=3)
 
 
 def free_port() -> int:
@@ -34,7 +47,7 @@ def server(config: RunConfig) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def tracker(server: str, config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Tracker:
     folder = tmp_path_factory.mktemp("adapter")
-    (folder / "card.json").write_text("{}")
+    (folder / "card.json").write_text(CARD.model_dump_json())
     tracker = Tracker.open(server, config, None, "a run")
     tracker.log_adapter(folder)
     return tracker
@@ -93,7 +106,7 @@ def test_the_same_adapter_is_registered_once_and_resolved_by_alias(tracker: Trac
     assert alias_version(tracker.uri, "model", "champion") is None
     set_alias(tracker.uri, "model", "champion", version)
     folder, found = resolve("models:/model@champion", tracker.uri)
-    assert found == version and (folder / "card.json").read_text() == "{}"
+    assert found == version and read_card(folder) == CARD
     assert register_version(tracker.uri, "model", tracker.run_id, SHA[::-1]) != version
 
 
@@ -106,6 +119,32 @@ def test_an_unknown_address_is_refused(server: str, address: str) -> None:
 def test_a_run_goes_on_under_its_own_id(tracker: Tracker, config: RunConfig) -> None:
     assert Tracker.open(tracker.uri, config, tracker.run_id, "again").run_id == tracker.run_id
     assert Tracker.open(tracker.uri, config, "0" * 32, "new").run_id != tracker.run_id
+
+
+def test_jobs_are_children_of_one_run_and_go_on_in_their_own(server: str, config: RunConfig) -> None:
+    from mlflow import MlflowClient
+
+    with tracked(server, config, "generate") as first:
+        first.log_file("counts.json", b"{}", "data")
+    with pytest.raises(RuntimeError), tracked(server, config, "evaluate") as second:
+        raise RuntimeError("of its own")
+    with tracked(server, config, "generate") as again:
+        assert again.run_id == first.run_id and again.read_file("counts.json", "data") == b"{}"
+        assert again.read_file("nothing.json", "data") is None
+    client = MlflowClient(server)
+    runs = {run_id: client.get_run(run_id) for run_id in (first.run_id, second.run_id, parent_run(server, config))}
+    assert [run.info.status for run in runs.values()] == ["FINISHED", "FAILED", "FINISHED"]
+    assert {run.data.tags.get("mlflow.parentRunId") for run in runs.values()} == {parent_run(server, config), None}
+
+
+def test_a_model_says_what_it_takes(tracker: Tracker, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+    from mlflow.models import Model
+
+    path = MlflowClient(tracker.uri).download_artifacts(tracker.run_id, "adapter/MLmodel", str(tmp_path))
+    signature = Model.load(path).signature
+    assert signature.inputs.input_names() == ["example_source", "example_target", "query"]
+    assert [param.name for param in signature.params.params] == ["steps", "seed"]
 
 
 def test_an_outage_is_told_within_seconds() -> None:

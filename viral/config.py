@@ -6,6 +6,7 @@ Loads neither torch nor ray, so that `--help` answers at once.
 import argparse
 import hashlib
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,56 @@ class ModelConfig(Config):
     """Card that `--dry-run` makes its estimates for (the paper's)."""
 
 
+class TaskConfig(Config):
+    """A task of your own: one function, and what the platform has to know of it."""
+
+    render: str
+    """`module:function` or `folder/file.py:function`, called with a `viral.tasks.Labelled` and a numpy Generator; gives
+    the target's pixels, or a `viral.tasks.Rendering`."""
+    title: str | None = None
+    metric: str = "psnr"
+    """Name in `viral.evaluation.metrics.METRICS`."""
+    higher_is_better: bool = True
+    needs: tuple[str, ...] = ()
+    """Labels that the function reads: depth, normals, entities, boxes, masks, keypoints, caption."""
+    meets: Literal["any", "category", "mined"] = "any"
+    """Which two pairs make an analogy: any two, two of one `Rendering.group`, or only mined ones."""
+    weight: float = Field(1.0, ge=0)
+    """How often training draws it, relative to the others."""
+    trains: bool = True
+    instruction: str | None = None
+
+
+class PartConfig(Config):
+    """One part of the dataset's mixture: so many pictures of one source, each rendered for all its tasks."""
+
+    source: str
+    """Name in `dataset.sources`."""
+    images: int = Field(ge=1)
+    """Pictures at `dataset.scale` 1."""
+    tasks: tuple[str, ...]
+    annotators: tuple[str, ...] = ()
+    """Names in `dataset.annotators`, in the order in which they work; left out where the source gives the labels."""
+
+
+class DatasetConfig(Config):
+    """What `jobs/annotate_dataset.py` makes: pictures from sources, labels by annotators, pairs of every task."""
+
+    scale: float = Field(1.0, gt=0)
+    """Share of each part's pictures that is made; at least 4 of a part."""
+    test_share: float = Field(0.02, gt=0, lt=1)
+    """Share of the pictures' sources that is kept apart to be scored (ours; the paper says "small")."""
+    sources: dict[str, dict[str, Any]] | str = {}
+    """By name, what `viral.data.sources` documents for each kind; or a YAML file that holds this."""
+    annotators: dict[str, dict[str, Any]] | str = {}
+    """By name, what `viral.data.annotators` documents for each kind; or a YAML file that holds this."""
+    parts: dict[str, PartConfig] = {}
+    watermarks: str | None = None
+    """Folder of RGBA logos to lay on pictures, such as CLWD's; none draws lines of letters."""
+    gpus: float = Field(0.0, ge=0)
+    """GPUs of one actor that generates pictures or annotates them; a half lets two share one."""
+
+
 class AdapterConfig(Config):
     rank: int = Field(64, ge=1)
     """Rank of the plain LoRA (ours: VIRAL's released file has the size of 64; ICEdit's is 32)."""
@@ -114,8 +165,10 @@ class TrainConfig(Config):
     """Ray Train workers."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """DeepSpeed ZeRO stage."""
+    optimizer: Literal["adamw", "prodigy"] = "adamw"
+    """AdamW (VIRAL's paper), or Prodigy (ICEdit's code), which finds its own rate: `learning_rate` 1 scales it."""
     learning_rate: float = Field(1e-4, gt=0)
-    """Constant AdamW rate after `warmup` steps."""
+    """Constant rate after `warmup` steps."""
     warmup: int = Field(0, ge=0)
     """Steps of linear warm-up (0: the paper's constant rate)."""
     cooldown: int = Field(0, ge=0)
@@ -124,8 +177,11 @@ class TrainConfig(Config):
     clip: float = Field(1.0, gt=0)
     """Largest gradient norm."""
     weigh_edits: bool = False
-    """Weigh each sample's error by the inverse of how far its edit moves the image, so that gentle edits count as
-    much as drastic ones (ours; the paper's loss weighs all alike)."""
+    """Divide each sample's error by how far its edit moves the image: gentle edits count like drastic ones (ours)."""
+    time_law: Literal["logit_normal", "uniform"] = "logit_normal"
+    """How training times are drawn: the sigmoid of a standard normal (SD3's, ICEdit's code), or all alike."""
+    time_weighting: Literal["none", "bell"] = "none"
+    """What the error at a time counts: all alike, or most in the middle (DiffSynth's training of Qwen-Image-Edit)."""
     time_shift: float = Field(1.0, gt=0)
     """Above 1 moves the training times towards noise, where it is decided which edit is painted (ours)."""
     context: Literal["full", "stationary"] = "full"
@@ -137,12 +193,24 @@ class TrainConfig(Config):
     targets: int = Field(1, ge=1)
     """Noisy targets, with noise and time of their own, that share the one pass of a sample's context; more than 1
     needs `context` stationary (ours)."""
+    text: Literal["none", "instruction"] = "none"
+    """What is said beside the images: one constant, or the pair's instruction, which a diptych always needs."""
+    prompt: str | None = None
+    """Template around the instruction of a diptych, with {instruction} in it (the released code's; in the paper's
+    {subject} and {description} are "scene" and "image")."""
+    prompt_dropout: float = Field(0.0, ge=0, le=1)
+    """Share of samples whose instruction is left out (ICEdit's code: 0.1)."""
+    loss_on: Literal["all", "right"] = "all"
+    """Tokens of a diptych that the loss covers: all, as in the released code, or the half that is painted (ours)."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of a running average of the adapter, which is then what is validated and kept; 0 averages nothing."""
     log_every: int = Field(10, ge=1)
     save_every: int = Field(150, ge=1)
     """Steps between checkpoints, and between grids of validation images."""
     gradient_checkpointing: bool = False
-    """Whether each block is computed again in the backward pass instead of kept: a third more time, and the memory of
-    one block instead of all (ours)."""
+    """Whether blocks are computed again in the backward pass: a third more time, the memory of one block (ours)."""
+    keep_attention: bool = False
+    """Whether checkpointing keeps what attention gave: an eighth less time for a tenth of what it saves (ours)."""
     gpus: bool = False
     """One GPU a worker, bf16 and NCCL; else CPU, float32 and gloo."""
     max_failures: int = Field(2, ge=0)
@@ -160,6 +228,17 @@ class TrainConfig(Config):
                 f"train.targets is {self.targets}, but a full context sees its target and can serve no second one; "
                 "set train.context=stationary or train.targets=1"
             )
+        if self.optimizer == "prodigy" and self.zero_stage:
+            raise ValueError(
+                "Prodigy's step size is one number over all parameters, which ZeRO divides among workers; set "
+                "train.zero_stage=0 or train.optimizer=adamw"
+            )
+        if self.keep_attention and not self.gradient_checkpointing:
+            raise ValueError(
+                "train.keep_attention says what gradient checkpointing keeps; set train.gradient_checkpointing=true too"
+            )
+        if self.prompt_dropout and self.text == "none":
+            raise ValueError("train.prompt_dropout leaves out instructions, of which train.text=none has none")
         return self
 
 
@@ -179,6 +258,8 @@ class TrackingConfig(Config):
     experiment: str = "viral"
     model_name: str = "viral-adapter"
     """Registered model whose alias `champion` is served."""
+    score: str = "all"
+    """What a new adapter has to beat the champion by: the score of one task, by its name, or of all tasks alike."""
 
 
 class ServeConfig(Config):
@@ -187,8 +268,17 @@ class ServeConfig(Config):
     """Denoising steps of a request that names none."""
     max_pixels: int = Field(16_000_000, ge=1)
     """Largest decoded image."""
-    max_side_ratio: float = Field(8, ge=1)
+    max_side_ratio: float = Field(8.0, ge=1)
     max_body_bytes: int = Field(32 << 20, ge=1)
+
+
+class NodesConfig(Config):
+    """Where stages run on a cluster whose nodes carry labels (`ray start --labels`); empty: wherever there is room."""
+
+    data: dict[str, str] = {}
+    """Labels of the nodes that make, annotate and encode pairs and score adapters, e.g. {stage: data}."""
+    train: dict[str, str] = {}
+    """Labels of the nodes that train, e.g. {ray.io/accelerator-type: A800}."""
 
 
 class RunConfig(Config):
@@ -206,12 +296,16 @@ class RunConfig(Config):
     """Base model in diffusers' layout: `tiny` (shipped), a folder or a hub id."""
     seed: int = 0
     model: ModelConfig = ModelConfig()
+    tasks: dict[str, TaskConfig] = {}
+    """Tasks of your own, by name."""
     data: DataConfig = DataConfig()
+    dataset: DatasetConfig = DatasetConfig()
     adapter: AdapterConfig = AdapterConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     tracking: TrackingConfig = TrackingConfig()
     serve: ServeConfig = ServeConfig()
+    nodes: NodesConfig = NodesConfig()
 
     def base_folder(self) -> str:
         """Where `base` is loaded from: the shipped folder for `tiny`, else the name as given."""
@@ -255,6 +349,8 @@ def load(
     )
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
     args = parser.parse_intermixed_args(argv)
+    # Ended from outside, a job still ends what it started: MLflow and Ray are stopped in `finally` blocks.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     path = args.words[0] if args.words and "=" not in args.words[0] else None
     try:
         config = resolve(path, args.words[1:] if path else args.words)

@@ -1,5 +1,7 @@
 """Rectified flow as pure functions: the path, its velocity and the training law of t."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,5 +29,20 @@ def data_estimate(
 
 def logit_normal(count: int, generator: torch.Generator, shift: float = 1.0) -> Float[Tensor, " count"]:
     """Training times in (0, 1): sigmoid of a standard normal, moved towards noise by `shift` > 1 (SD3, eq. 19, 23)."""
-    t = torch.sigmoid(torch.randn(count, generator=generator))
+    return _shifted(torch.sigmoid(torch.randn(count, generator=generator)), shift)
+
+
+def uniform(count: int, generator: torch.Generator, shift: float = 1.0) -> Float[Tensor, " count"]:
+    """Training times in (0, 1), all alike before the same shift."""
+    return _shifted(torch.rand(count, generator=generator).clamp(1e-6, 1 - 1e-6), shift)
+
+
+def bell(t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """What the error at time t counts: exp(-2 (t - 1/2)^2) less its value at the ends; 1 on average over all times."""
+    edge = math.exp(-0.5)
+    area = math.sqrt(math.pi / 2) * math.erf(math.sqrt(0.5)) - edge
+    return (torch.exp(-2 * (t - 0.5) ** 2) - edge) / area
+
+
+def _shifted(t: Float[Tensor, " count"], shift: float) -> Float[Tensor, " count"]:
     return shift * t / (1 + (shift - 1) * t)

@@ -74,6 +74,11 @@ class Storage:
                 with self._files.open_output_stream(f"{self._root}/{name}") as file:
                     file.write(data)
 
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size and time of change of a file: other than before where it was written anew."""
+        info = self._info(name)
+        return info.size, info.mtime_ns
+
     def walk(self) -> list[str]:
         """Names of all files here and below, relative and sorted, without hidden ones; `ValueError` if no folder."""
         if not self.is_folder:
@@ -94,9 +99,9 @@ class Storage:
             self._files.delete_file(f"{self._root}/{name}")
 
     def sweep(self) -> None:
-        """Remove what killed writers left unfinished; a table has one writer at a time."""
+        """Remove what killed writers left unfinished here and below; a table has one writer at a time."""
         if self.is_local and Path(self._root).is_dir():
-            for path in Path(self._root).glob(f".*{PENDING}"):
+            for path in Path(self._root).rglob(f".*{PENDING}"):
                 path.unlink(missing_ok=True)
 
     def local(self, name: str, sha256: str) -> Path:
@@ -118,6 +123,11 @@ class Storage:
         with _told(self):
             Path(self._root).mkdir(parents=True, exist_ok=True)
         return Path(self._root)
+
+    @property
+    def filesystem(self) -> tuple[fs.FileSystem, str]:
+        """Arrow's file system and the path of this place in it, for libraries that take these."""
+        return self._files, self._root
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -156,6 +166,18 @@ class Storage:
 
     def _info(self, name: str) -> fs.FileInfo:
         return self._files.get_file_info(f"{self._root}/{name}")
+
+
+@contextmanager
+def local_folder(place: Storage) -> Iterator[Path]:
+    """A place of small files as a local folder: itself, or a copy for the length of the block."""
+    if place.is_local:
+        yield Path(str(place))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in place.list():
+            (Path(folder) / name).write_bytes(place.read(name))
+        yield Path(folder)
 
 
 class Shard(BaseModel):

@@ -1,6 +1,7 @@
 """Runs, curves, images and registered versions in MLflow: the only file that imports mlflow."""
 
 import io
+import json
 import logging
 import os
 import shutil
@@ -11,30 +12,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
+from viral import mlflow_model
 from viral.config import RunConfig
+from viral.model.adapter_files import AdapterCard, read_card
+from viral.storage import Storage
 from viral.tracking_server import tracking_server
 
 __all__ = [
+    "Registered",
     "Tracker",
     "TrackerAway",
+    "adapter_card",
     "alias_version",
     "find_version",
+    "parent_run",
     "register_version",
+    "registered_adapters",
+    "registered_version",
     "resolve",
+    "run_of_version",
     "set_alias",
+    "tracked",
     "tracking_server",
 ]
 
-ARTIFACT, HASH_TAG = "adapter", "adapter_sha256"
+ARTIFACT, DENSE, HASH_TAG = "adapter", "dense", "adapter_sha256"
+RUNS = "tracking.json"
+"""Under `storage`: the tracked runs of its jobs."""
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open as those of a model that is trained; else they ask what it is, or show language models'."""
 METRICS_PER_CALL, PARAMS_PER_CALL = 900, 90
@@ -53,12 +70,13 @@ class Tracker:
     run_id: str
 
     @classmethod
-    def open(cls, uri: str, config: RunConfig, run_id: str | None, name: str) -> "Tracker":
-        """Go on with `run_id` if the server has it, else start a run called `name`."""
+    def open(cls, uri: str, config: RunConfig, run_id: str | None, name: str, parent: str | None = None) -> "Tracker":
+        """Go on with `run_id` if the server has it, else start a run called `name`, as a child of `parent`."""
         with _client(uri) as client:
             if run_id is None or not _has_run(client, run_id):
                 experiment = _experiment(client, config.tracking.experiment)
-                run_id = client.create_run(experiment, tags=resolve_tags(), run_name=name).info.run_id
+                tags = resolve_tags() | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
+                run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
             client.update_run(run_id, status="RUNNING")
         return cls(uri, run_id)
 
@@ -94,14 +112,75 @@ class Tracker:
             client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, context)])
 
     def log_adapter(self, folder: Path) -> None:
-        """Keep an adapter folder with the run."""
+        """Keep an adapter folder with the run, as a model that `mlflow.pyfunc.load_model` opens."""
         with _client(self.uri) as client:
             client.log_artifacts(self.run_id, str(folder), ARTIFACT)
+            with tempfile.TemporaryDirectory() as place:
+                _describe_model(read_card(folder), self.run_id).save(f"{place}/MLmodel")
+                client.log_artifacts(self.run_id, place, ARTIFACT)
+
+    def log_diffusers(self, weights: Path, base: str) -> None:
+        """Keep a plain LoRA for `base` in MLflow's diffusers flavour."""
+        with _client(self.uri) as client, tempfile.TemporaryDirectory() as place:
+            model = Model(artifact_path=DENSE, run_id=self.run_id)
+            mlflow.diffusers.save_model(str(weights), f"{place}/{DENSE}", base, mlflow_model=model, pip_requirements=[])
+            client.log_artifacts(self.run_id, f"{place}/{DENSE}", DENSE)
+
+    def log_file(self, name: str, data: bytes, place: str) -> None:
+        """Keep a file with the run, under `place`."""
+        with _client(self.uri) as client, tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / name).write_bytes(data)
+            client.log_artifact(self.run_id, f"{folder}/{name}", place)
+
+    def read_file(self, name: str, place: str) -> bytes | None:
+        """A file that the run keeps, none where it keeps none of this name."""
+        with _client(self.uri) as client, tempfile.TemporaryDirectory() as folder:
+            if f"{place}/{name}" not in [item.path for item in client.list_artifacts(self.run_id, place)]:
+                return None
+            return Path(client.download_artifacts(self.run_id, f"{place}/{name}", folder)).read_bytes()
 
     def finish(self, status: str = "FINISHED") -> None:
         """Close the run as FINISHED or FAILED."""
         with _client(self.uri) as client:
             client.set_terminated(self.run_id, status)
+
+
+def _describe_model(card: AdapterCard, run_id: str) -> Model:
+    """What MLflow has to know of an adapter folder: who opens it, what it takes and what it gives."""
+    model = Model(artifact_path=ARTIFACT, run_id=run_id)
+    mlflow.pyfunc.add_to_model(model, loader_module="viral.mlflow_model", model_config=mlflow_model.SETTINGS)
+    model.signature = ModelSignature(
+        inputs=Schema([ColSpec(kind, name) for name, kind in mlflow_model.inputs_of(card).items()]),
+        outputs=Schema([ColSpec("binary")]),
+        params=ParamSchema([ParamSpec(name, "integer", value) for name, value in mlflow_model.PARAMS.items()]),
+    )
+    return model
+
+
+def parent_run(uri: str, config: RunConfig) -> str:
+    """The run of `config.storage` as a whole, whose children its jobs are; the same at every call."""
+    storage = Storage(config.storage)
+    known = json.loads(storage.read(RUNS))["parent"] if storage.exists(RUNS) else None
+    tracker = Tracker.open(uri, config, known, str(storage).rpartition("/")[2])
+    if tracker.run_id != known:
+        storage.write(RUNS, json.dumps({"parent": tracker.run_id, "children": {}}, indent=1).encode())
+    tracker.finish()
+    return tracker.run_id
+
+
+@contextmanager
+def tracked(uri: str, config: RunConfig, job: str) -> Iterator[Tracker]:
+    """The run of one job on `config.storage`, a child of `parent_run`; done again, the job goes on in the same run."""
+    parent, storage = parent_run(uri, config), Storage(config.storage)
+    notes = json.loads(storage.read(RUNS))
+    tracker = Tracker.open(uri, config, notes["children"].get(job), job, parent)
+    storage.write(RUNS, json.dumps(notes | {"children": notes["children"] | {job: tracker.run_id}}, indent=1).encode())
+    try:
+        yield tracker
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    tracker.finish()
 
 
 def find_version(uri: str, model: str, sha256: str) -> str | None:
@@ -126,6 +205,12 @@ def register_version(uri: str, model: str, run_id: str, sha256: str) -> str:
         return str(client.create_model_version(model, source, run_id, tags={HASH_TAG: sha256}).version)
 
 
+def run_of_version(uri: str, model: str, version: str) -> str:
+    """The run that a registered version came from."""
+    with _client(uri) as client:
+        return str(client.get_model_version(model, version).run_id)
+
+
 def set_alias(uri: str, model: str, alias: str, version: str) -> None:
     """Make `models:/model@alias` mean a version."""
     with _client(uri) as client:
@@ -139,6 +224,53 @@ def alias_version(uri: str, model: str, alias: str) -> str | None:
             return str(client.get_model_version_by_alias(model, alias).version)
         except RestException:
             return None
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered version of an adapter, and where its files lie."""
+
+    name: str
+    version: str
+    sha256: str
+    source: str
+    alias: str | None = None
+
+
+def registered_adapters(uri: str) -> list[Registered]:
+    """Every adapter that an alias of the registry names, by name and alias."""
+    found = []
+    with _client(uri) as client:
+        try:
+            for model in client.search_registered_models(max_results=1000):
+                for alias, version in sorted(model.aliases.items()):
+                    found += _registered(client.get_model_version(model.name, version), alias)
+        except RestException as error:
+            raise TrackerAway(f"MLflow at {uri} does not show its registry: {error.message}") from error
+    return found
+
+
+def registered_version(uri: str, name: str, version: str) -> Registered | None:
+    """One version of an adapter, if the registry has it."""
+    with _client(uri) as client:
+        try:
+            return next(iter(_registered(client.get_model_version(name, version))), None)
+        except RestException:
+            return None
+
+
+def _registered(version: ModelVersion, alias: str | None = None) -> list[Registered]:
+    if HASH_TAG not in version.tags:
+        return []  # not one of ours
+    assert version.source is not None
+    return [Registered(version.name, str(version.version), version.tags[HASH_TAG], version.source, alias)]
+
+
+def adapter_card(uri: str, adapter: Registered) -> dict[str, Any]:
+    """The card of a registered adapter as plain values; costs one small download."""
+    with _client(uri), tempfile.TemporaryDirectory() as folder:
+        got = download_artifacts(artifact_uri=f"{adapter.source}/card.json", dst_path=folder, tracking_uri=uri)
+        return json.loads(Path(got).read_text())
 
 
 def resolve(address: str, uri: str | None = None) -> tuple[Path, str]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from viral.config import AdapterConfig
 from viral.model.adapter import adapter_parameters, add_adapter, balance_loss
 from viral.model.context import StationaryContext, stationary_velocity
-from viral.model.roles import ANALOGY, use_role_rope
+from viral.model.roles import ANALOGY, set_roles, use_role_rope
+from viral.model.tokens import pack, unpack
 from viral.model.velocity import predict_velocity
 from viral.pretrain.folder import build_transformer
 
@@ -61,12 +62,29 @@ def masked_stock(transformer: QwenImageTransformer2DModel, monkeypatch: pytest.M
                 "dispatch_attention_fn",
                 lambda *qkv, attn_mask, **kwargs: stock(*qkv, attn_mask=mask, **kwargs),
             )
-            v = predict_velocity(transformer, noisy, context, ANALOGY, t, text)
+            v = stock_velocity(transformer, noisy, context, t, text)
         for hook in hooks:
             hook.remove()
         return v
 
     return forward
+
+
+def stock_velocity(
+    transformer: QwenImageTransformer2DModel, noisy: Tensor, context: list[Tensor], t: Tensor, text: Tensor
+) -> Tensor:
+    """What diffusers' own forward predicts."""
+    set_roles(transformer, ANALOGY, len(context))
+    images = [noisy, *context]
+    tokens = transformer(
+        hidden_states=torch.cat([pack(image) for image in images], 1),
+        timestep=t,
+        encoder_hidden_states=text,
+        img_shapes=[[(1, image.shape[2] // 2, image.shape[3] // 2) for image in images]] * len(noisy),
+        return_dict=False,
+    )[0]
+    height, width = noisy.shape[2:]
+    return unpack(tokens[:, : height * width // 4], height, width)
 
 
 def close(ours: Tensor, theirs: Tensor) -> None:

@@ -153,17 +153,19 @@ def test_stationary_context_costs_what_the_arithmetic_says(qwen: Footprint) -> N
 def test_training_of_the_20_billion_model_fits_as_known(qwen: Footprint) -> None:
     parts = qwen.training()
     assert parts["transformer"] == pytest.approx(40.86 * GB, rel=1e-3)
-    assert 50 * GB < sum(parts.values()) < 62 * GB
-    assert qwen.step_seconds() == pytest.approx(10, rel=0.05)
+    assert 50 * GB < sum(parts.values()) < 66 * GB
+    assert qwen.step_seconds() == pytest.approx(9, rel=0.05), "10 s, and an eighth less where attention is kept"
     fits = [qwen.fitting(size * GB, qwen.training, TRAINING_CHANGES) for size in (24, 48, 80)]
-    assert [qwen.settings(fit or {}) for fit in fits] == [["train.zero_stage=3"], ["model.quantise=float8"], []]
+    forget = "train.keep_attention=false"
+    settings = [qwen.settings(fit or {}) for fit in fits]
+    assert settings == [[forget, "train.zero_stage=3"], [forget, "model.quantise=float8"], []]
     paints = [qwen.fitting(size * GB, qwen.painting, PAINTING_CHANGES) for size in (24, 48, 80)]
     assert paints == [{"model.offload": "model", "model.quantise": "nf4"}, {"model.offload": "model"}, {}]
 
 
 def test_sharding_shrinks_what_its_stage_says(qwen: Footprint) -> None:
     stages = [qwen.training({"train.zero_stage": stage}) for stage in (0, 1, 2, 3)]
-    assert stages[1]["AdamW's moments"] * 8 == stages[0]["AdamW's moments"]
+    assert stages[1]["optimizer's state"] * 8 == stages[0]["optimizer's state"]
     assert stages[2]["gradients"] * 8 == stages[1]["gradients"]
     assert stages[3]["transformer"] < stages[2]["transformer"] / 5
 

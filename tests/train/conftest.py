@@ -1,5 +1,6 @@
 """A small table of latents and a run on it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from viral.data.latents import TEXT, LatentTable, latents_arrow, text_file
 from viral.storage import Manifest, Storage, describe_shard, write_manifest
 
 CHANNELS, SIDE, TEXT_WIDTH = 16, 4, 64
+FILL_TEXT, FILL_POOLED = 32, 24
 TASKS = ("edge", "negative")
 TRAIN_ROWS, TEST_ROWS = 6, 2
 
@@ -18,12 +20,36 @@ def write_latents(storage: Storage) -> None:
     """A table of two tasks with six training and two test pairs each, targets that follow from their sources."""
     rng = np.random.default_rng(0)
     rows = [_row(rng, task, i) for task in TASKS for i in range(TRAIN_ROWS + TEST_ROWS)]
-    files = {"shard-00000.arrow": latents_arrow(rows), TEXT: text_file(rng.normal(size=(3, TEXT_WIDTH)))}
+    write_table(storage, rows, text_file(rng.normal(size=(3, TEXT_WIDTH))))
+
+
+def write_diptychs(storage: Storage) -> None:
+    """The same pairs side by side, with an instruction of its own for each."""
+    rng = np.random.default_rng(0)
+    rows = [_diptych(rng, _row(rng, task, i)) for task in TASKS for i in range(TRAIN_ROWS + TEST_ROWS)]
+    write_table(storage, rows, text_file(rng.normal(size=(5, FILL_TEXT)), rng.normal(size=FILL_POOLED)))
+
+
+def write_table(storage: Storage, rows: list[dict], text: bytes) -> None:
+    """A finished table of one shard and its constant text."""
+    files = {"shard-00000.arrow": latents_arrow(rows), TEXT: text}
     counts = {"shard-00000.arrow": len(rows), TEXT: 1}
     for name, data in files.items():
         storage.write(name, data)
     shards = tuple(describe_shard(name, counts[name], data, {}) for name, data in files.items())
     write_manifest(storage, Manifest(fingerprint="of a test", complete=True, shards=shards))
+
+
+def _diptych(rng: np.random.Generator, row: dict) -> dict:
+    source, target = (
+        np.frombuffer(row[name], np.float16).reshape(CHANNELS, SIDE, SIDE) for name in ("source", "target")
+    )
+    masked, canvas = (np.concatenate([source, right], axis=2) for right in (0 * source, target))
+    return {
+        **row, "source": masked.tobytes(), "target": canvas.tobytes(), "width": 2 * SIDE,
+        "text": rng.normal(size=(5, FILL_TEXT)).astype(np.float16).tobytes(),
+        "pooled": rng.normal(size=FILL_POOLED).astype(np.float16).tobytes(),
+    }  # fmt: skip
 
 
 def _row(rng: np.random.Generator, task: str, i: int) -> dict:
@@ -60,3 +86,42 @@ def config(tmp_path: Path, tiny_base: Path) -> RunConfig:
 @pytest.fixture
 def table(config: RunConfig) -> LatentTable:
     return LatentTable(Storage(config.storage).join("latents"))
+
+
+@pytest.fixture
+def fill_config(config: RunConfig, fill_base: Path, tmp_path: Path) -> RunConfig:
+    """The same run on FLUX.1 Fill."""
+    train = config.train.model_copy(update={"text": "instruction", "prompt_dropout": 0.25})
+    run = config.model_copy(update={"base": str(fill_base), "train": train, "storage": str(tmp_path / "fill")})
+    write_diptychs(Storage(run.storage).join("latents"))
+    return run
+
+
+@pytest.fixture
+def diptychs(fill_config: RunConfig) -> LatentTable:
+    return LatentTable(Storage(fill_config.storage).join("latents"))
+
+
+def rows_of(table: LatentTable, **changes: list) -> list[dict]:
+    """The table's rows as they were written, with other values in some columns."""
+    rows = [
+        {"pair_id": pair.pair_id, "task": pair.task, "split": "train" if i % 8 < 6 else "test",
+         "source_id": pair.source_id, "source": pair.source.astype(np.float16).tobytes(),
+         "target": pair.target.astype(np.float16).tobytes(), "channels": 16, "height": 4, "width": 4}
+        for i, pair in enumerate(table[j] for j in range(len(table)))
+    ]  # fmt: skip
+    for name, values in changes.items():
+        rows = [{**row, name: value} for row, value in zip(rows, values, strict=True)]
+    return rows
+
+
+@pytest.fixture
+def make_table(table: LatentTable, tmp_path: Path) -> Callable[..., LatentTable]:
+    """Writes a table like the usual one with some columns changed."""
+
+    def make(**changes: list) -> LatentTable:
+        place = Storage(str(tmp_path / "changed"))
+        write_table(place, rows_of(table, **changes), text_file(table.text))
+        return LatentTable(place)
+
+    return make

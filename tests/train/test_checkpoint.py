@@ -7,7 +7,7 @@ import torch
 
 from viral.storage import Storage
 from viral.train.checkpoint import Checkpoints
-from viral.train.torch_engine import TrainingTensors
+from viral.train.state import TrainingTensors
 
 
 def tensors(value: float) -> TrainingTensors:

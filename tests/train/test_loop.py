@@ -2,28 +2,33 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from diffusers import QwenImageTransformer2DModel
+from pytest import approx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from viral.config import RunConfig, TrainConfig
 from viral.data.latents import LatentTable
 from viral.model.adapter import add_adapter, load_adapter_state
-from viral.model.backbone import load_backbone
+from viral.sampling.diptych import RELEASED_PROMPT
 from viral.storage import Storage
 from viral.train.checkpoint import Checkpoint, Checkpoints
 from viral.train.loop import Hooks, NonFiniteLoss, learning_rate, train
-from viral.train.loss import GENTLEST, Objective, edit_weight
+from viral.train.loss import GENTLEST, Objective, Transformer, Weighting, edit_weight, flow_loss
 from viral.train.meter import Record
-from viral.train.sampler import AnalogySampler, Feed
-from viral.train.torch_engine import TorchEngine, TrainingTensors
-from viral.train.worker import card_of
+from viral.train.recompute import ATTENTION
+from viral.train.run import check_method
+from viral.train.sampler import Chances, Feed, Sampler
+from viral.train.state import TrainingTensors, grouped
+from viral.train.torch_engine import TorchEngine
+from viral.train.worker import card_of, make_sampler, open_transformer
 
 
-def transformer(config: RunConfig) -> QwenImageTransformer2DModel:
-    model = load_backbone(config.base_folder(), ("transformer",)).transformer
-    assert model is not None
+def transformer(config: RunConfig) -> Transformer:
+    model = open_transformer(config)
     add_adapter(model, config.adapter, config.seed)
     return model
 
@@ -31,24 +36,23 @@ def transformer(config: RunConfig) -> QwenImageTransformer2DModel:
 def run(
     config: RunConfig, table: LatentTable, resume: Checkpoint | None = None
 ) -> tuple[dict[int, TrainingTensors], list[Record]]:
-    """States by step and records of a run in this process."""
+    """States by step and records of a run on `table` in this process."""
     model, states, records = transformer(config), {}, []
     if resume is not None:
         load_adapter_state(model, resume.tensors.adapter)
-    objective = Objective(model, config.adapter.balance_weight, mode=config.train.context)
+    objective = Objective(model, Weighting.of(config), config.train.context)
     engine = TorchEngine(objective, config.train)
     if resume is not None:
         engine.restore(resume.tensors, resume.step)
-    sampler = AnalogySampler(table, config.seed, targets=config.train.targets)
-    feed = Feed(sampler, config.train.batch_size, config.train.micro_batch)
+    feed = Feed(make_sampler(config), config.train.batch_size, config.train.micro_batch)
     hooks = Hooks(records.append, lambda step: states.update({step: engine.state()}))
     train(engine, feed, config, hooks, resume.step if resume else 0)
     return states, records
 
 
 def equal(a: TrainingTensors, b: TrainingTensors) -> bool:
-    pairs = [(a.adapter, b.adapter), *((a.moments[key], b.moments[key]) for key in a.moments)]
-    return all(one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one) for one, other in pairs)
+    one, other = a.flat(), b.flat()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_only_adapter_and_router_receive_gradients(config: RunConfig, table: LatentTable) -> None:
@@ -57,8 +61,8 @@ def test_only_adapter_and_router_receive_gradients(config: RunConfig, table: Lat
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
-    batch = next(Feed(AnalogySampler(table, 0), 4, 4)(0))
-    Objective(model, 0.01)(batch)[0].backward()
+    batch = next(Feed(Sampler(table, 0), 4, 4)(0))
+    Objective(model, Weighting(0.01))(batch)[0].backward()
     touched = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert touched == {name for name, _ in model.named_parameters() if "lora_" in name}
 
@@ -66,8 +70,8 @@ def test_only_adapter_and_router_receive_gradients(config: RunConfig, table: Lat
 def test_the_bases_bytes_are_unchanged_by_training(config: RunConfig, table: LatentTable) -> None:
     model = transformer(config)
     before = {name: p.clone() for name, p in model.state_dict().items() if "lora_" not in name}
-    engine = TorchEngine(Objective(model, 0.01), config.train)
-    feed = Feed(AnalogySampler(table, 0), 4, 2)
+    engine = TorchEngine(Objective(model, Weighting(0.01)), config.train)
+    feed = Feed(Sampler(table, 0), 4, 2)
     train(engine, feed, config, Hooks(lambda record: None, lambda step: None))
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items() if "lora_" not in name)
 
@@ -113,6 +117,119 @@ def test_an_adapter_trains_in_the_stationary_context_and_its_card_says_so(
     assert (card.context, card.role_numbering, card.text, card.base_revision) == ("stationary", "shared", "none", None)
 
 
+def trained(config: RunConfig, **changes: object) -> RunConfig:
+    """The run with other settings of its training."""
+    return config.model_copy(update={"train": TrainConfig(**(config.train.model_dump() | changes))})
+
+
+def randomise(model: Transformer) -> Transformer:
+    """Second factors that are not zero, so that every part of the adapter does something."""
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    return model
+
+
+PRODIGY = {"optimizer": "prodigy", "learning_rate": 1.0, "zero_stage": 0}
+
+
+@pytest.mark.parametrize("changes", [{"ema": 0.9}, {"time_law": "uniform", "time_weighting": "bell"}, PRODIGY])
+def test_every_part_of_the_state_is_in_the_checkpoint(
+    config: RunConfig, table: LatentTable, tmp_path: Path, changes: dict
+) -> None:
+    own = trained(config, **changes)
+    whole, _ = run(own, table)
+    checkpoints = Checkpoints(Storage(str(tmp_path / "kept")), "this run")
+    checkpoints.save(3, whole[3])
+    resumed, _ = run(own, table, checkpoints.load(3))
+    assert equal(whole[6], resumed[6]) and not equal(whole[3], whole[6])
+    for lost in whole[3].flat().keys() - {f"adapter/{name}" for name in whole[3].adapter}:
+        kept = {name: tensor * 1.5 if name == lost else tensor for name, tensor in whole[3].flat().items()}
+        if lost.endswith("/k") or "attn.to_q.lora_A" in lost and "blocks.0" in lost:
+            again, _ = run(own, table, Checkpoint(3, grouped(kept)))
+            assert not equal(whole[6], again[6]), lost
+
+
+def test_the_average_is_of_all_steps_and_is_what_is_kept(config: RunConfig, table: LatentTable) -> None:
+    own = trained(config, ema=0.5, save_every=1)
+    states, _ = run(own, table)
+    name = next(name for name in states[1].adapter if "lora_B" in name)
+    expected = torch.zeros_like(states[1].adapter[name])  # as it began
+    for step in range(1, 7):
+        expected = expected.lerp(states[step].adapter[name], 1 - min(0.5, (1 + step) / (10 + step)))
+    torch.testing.assert_close(states[6].average[name], expected)
+    assert states[6].result is states[6].average
+
+    engine = TorchEngine(Objective(transformer(own), Weighting.of(own)), own.train)
+    engine.restore(states[6], 6)
+    before = engine.state()
+    with engine.result() as model:
+        assert torch.equal(dict(model.named_parameters())[name], states[6].average[name])
+    assert equal(engine.state(), before)
+
+
+def test_blocks_computed_again_give_the_same_gradients_bit_for_bit(config: RunConfig, table: LatentTable) -> None:
+    batch = next(Feed(Sampler(table, 0), 4, 4)(0))
+    found = []
+    for changes in ({}, {"gradient_checkpointing": True}, {"gradient_checkpointing": True, "keep_attention": True}):
+        model = randomise(transformer(trained(config, **changes)))
+        Objective(model, Weighting(0.01))(batch)[0].backward()
+        found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert all(torch.equal(found[0][name], other[name]) for other in found[1:] for name in found[0])
+
+
+class Attentions(TorchDispatchMode):
+    """Counts the runs of attention's kernels."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in ATTENTION
+        return func(*args, **(kwargs or {}))
+
+
+def test_attention_is_not_computed_again_where_it_is_kept(config: RunConfig, table: LatentTable) -> None:
+    batch, counts = next(Feed(Sampler(table, 0), 2, 2)(0)), []
+    for keep in (False, True):
+        model = transformer(trained(config, gradient_checkpointing=True, keep_attention=keep))
+        loss = Objective(model, Weighting(0.01))(batch)[0]
+        with Attentions() as attentions:
+            loss.backward()
+        counts.append(attentions.count)
+    assert counts == [2, 0]  # of two blocks
+
+
+def test_a_diptych_learns_by_the_same_loop(fill_config: RunConfig, diptychs: LatentTable) -> None:
+    longer = trained(fill_config, steps=40, log_every=10)
+    states, records = run(longer, diptychs)
+    assert records[-1].metrics["loss"] < records[0].metrics["loss"]
+    assert {"loss_task/edge", "loss_task/negative"} <= set().union(*(record.metrics for record in records))
+    card = card_of(longer, "ab" * 32)
+    assert card.text == "instruction" and card.prompt == RELEASED_PROMPT
+    assert all(tensor.isfinite().all() for tensor in states[40].adapter.values())
+
+
+def test_the_loss_on_the_right_half_leaves_out_the_left(fill_config: RunConfig) -> None:
+    batch = next(Feed(make_sampler(fill_config), 4, 4)(0))
+    model = transformer(fill_config)
+    whole, right = (flow_loss(model, batch, Weighting(0.0, right=right)).per_sample for right in (False, True))
+    left = batch.target.clone()
+    left[..., : left.shape[-1] // 2] += 1  # the model's input moves with it, so only noise and truth are compared
+    assert whole.shape == right.shape and not torch.allclose(whole, right)
+    half = replace(batch, t=torch.ones_like(batch.t))  # at t = 1 the input is the noise alone
+    moved = replace(half, target=left)
+    before, after = (flow_loss(model, each, Weighting(0.0, right=True)).per_sample for each in (half, moved))
+    assert torch.equal(before, after)
+
+
+def test_settings_of_the_other_method_are_refused(config: RunConfig, fill_config: RunConfig) -> None:
+    with pytest.raises(ValueError, match="loss_on is for diptychs"):
+        check_method(trained(config, loss_on="right"))
+    for changes in ({"text": "none", "prompt_dropout": 0}, {"context": "stationary"}):
+        with pytest.raises(ValueError, match="paints diptychs"):
+            check_method(trained(fill_config, **changes))
+
+
 @pytest.mark.parametrize("weigh", [False, True])
 def test_targets_that_share_a_context_lose_the_mean_of_what_each_loses_alone(
     config: RunConfig, table: LatentTable, weigh: bool
@@ -122,8 +239,8 @@ def test_targets_that_share_a_context_lose_the_mean_of_what_each_loses_alone(
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
     # The balance loss counts a context's tokens once for all its targets, so it is left out here.
-    objective = Objective(model, 0.0, weigh, "stationary")
-    shared = next(Feed(AnalogySampler(table, 0, targets=count), 4, 4)(0))
+    objective = Objective(model, Weighting(0.0, weigh), "stationary")
+    shared = next(Feed(Sampler(table, 0, chances=Chances(targets=count)), 4, 4)(0))
     alone = [replace(shared, noise=shared.noise[k::count], t=shared.t[k::count]) for k in range(count)]
     together, each = objective(shared), [objective(batch) for batch in alone]
     torch.testing.assert_close(together[0], torch.stack([losses[0] for losses in each]).mean())
@@ -131,11 +248,11 @@ def test_targets_that_share_a_context_lose_the_mean_of_what_each_loses_alone(
 
 
 def test_gentle_edits_count_more_when_edits_are_weighed(config: RunConfig, table: LatentTable) -> None:
-    batch = next(Feed(AnalogySampler(table, 0), 4, 4)(0))
+    batch = next(Feed(Sampler(table, 0), 4, 4)(0))
     gentle = replace(batch, target=batch.query + 0.01 * (batch.target - batch.query))
     weights = edit_weight(batch.query, batch.target), edit_weight(gentle.query, gentle.target)
     assert (weights[0] < weights[1]).all() and weights[1].max() <= GENTLEST**-0.5
-    plain, weighed = (Objective(transformer(config), 0.0, weigh)(gentle) for weigh in (False, True))
+    plain, weighed = (Objective(transformer(config), Weighting(0.0, weigh))(gentle) for weigh in (False, True))
     assert weighed[0].item() == pytest.approx((weights[1] * plain[3]).mean().item())
     assert weighed[1] == plain[1]  # what is reported as the flow's error stays comparable
 
@@ -146,12 +263,14 @@ def test_a_record_tells_losses_by_task_norm_speed_and_expert_use(config: RunConf
     metrics = records[0].metrics
     assert metrics["loss"] == pytest.approx(metrics["loss_flow"] + 0.01 * metrics["loss_balance"])
     assert sum(metrics[f"expert_use/{i}"] for i in range(3)) == pytest.approx(1)
+    use = records[0].expert_use
+    assert use.shape == (2, 3) and np.allclose(use.sum(1), 1) and metrics["expert_use/0"] == approx(use[:, 0].mean())
     assert {"loss_task/edge", "loss_task/negative", "grad_norm", "samples_per_s"} <= metrics.keys()
 
 
 def test_a_loss_that_is_not_finite_names_step_and_task(config: RunConfig, table: LatentTable) -> None:
-    engine = TorchEngine(Objective(transformer(config), 0.01), config.train)
-    feed = Feed(AnalogySampler(table, 0), 4, 2)
+    engine = TorchEngine(Objective(transformer(config), Weighting(0.01)), config.train)
+    feed = Feed(Sampler(table, 0), 4, 2)
 
     class Broken(Feed):
         def __call__(self, step: int):

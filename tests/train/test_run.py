@@ -9,7 +9,6 @@ from viral.config import RunConfig, TrainConfig
 from viral.storage import Storage
 from viral.train.engine import deepspeed_config
 from viral.train.journal import Journal, read_journal
-from viral.train.meter import Record
 from viral.train.run import claim, describe_run
 
 PLATFORM = Path(__file__).parents[2] / "platform" / "deepspeed"
@@ -26,7 +25,7 @@ def test_a_step_taken_again_keeps_its_first_line(tmp_path: Path) -> None:
     for values in ([1, 2, 3], [2, 3, 4]):
         journal = Journal(storage)
         for value in values:
-            journal.add(Record(value, {"loss": 1 / value}), {"attempt": float(values[0])})
+            journal.add(value, {"loss": 1 / value, "attempt": float(values[0])})
         journal.close()
     assert [(line["step"], line["attempt"]) for line in read_journal(storage)] == [(1, 1), (2, 1), (3, 1), (4, 2)]
 
@@ -39,6 +38,7 @@ def test_what_decides_the_result_decides_the_fingerprint(config: RunConfig) -> N
     assert changed(workers=2, zero_stage=3, log_every=1, max_failures=9) == same
     assert changed(steps=7) != same and changed(learning_rate=1.0) != same
     assert len({same, changed(context="stationary"), changed(targets=2), changed(role_numbering="shared")}) == 4
+    assert len({same, changed(ema=0.9), changed(optimizer="prodigy"), changed(time_law="uniform")}) == 4
     assert describe_run(config.model_copy(update={"seed": 1})).fingerprint != same
 
 

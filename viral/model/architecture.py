@@ -34,6 +34,11 @@ def read_architecture(base: str, config: ModelConfig = ModelConfig()) -> Archite
     return found
 
 
+def is_fill(base: str, config: ModelConfig = ModelConfig()) -> bool:
+    """Whether a base is FLUX.1 Fill, which takes diptychs, and not Qwen-Image-Edit, which takes analogies."""
+    return read_architecture(base, config)["transformer"].get("_class_name") == "FluxTransformer2DModel"
+
+
 def build_empty(config: dict[str, Any]) -> nn.Module:
     """A network of a configuration whose tensors have shapes and no memory."""
     with torch.device("meta"):

@@ -9,72 +9,23 @@ A layer is therefore two unmasked attentions, and its keys and values of text an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from diffusers import QwenImageTransformer2DModel
 from diffusers.models.attention_dispatch import dispatch_attention_fn
-from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock, apply_rotary_emb_qwen
-from diffusers.utils.accelerate_utils import apply_forward_hook
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformerBlock
 from einops import rearrange
-from jaxtyping import Bool, Complex, Float, Int
-from torch import Tensor, cat, nn
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, cat
 from torch.nn.functional import pad
 
 from viral.model.roles import set_roles
+from viral.model.streams import Heads, Side, Stream, advance, concat, key_mask, onload, project
 from viral.model.tokens import Context, Latents, pack, unpack
 
-Heads = Float[Tensor, "b s heads e"]
 Joined = Float[Tensor, "b c heads e"]
-Rope = Complex[Tensor, "s half"]
-
-
-@dataclass(frozen=True)
-class Side:
-    """What the tokens of one stream bring to every layer: positions, and segments that share a time."""
-
-    text: bool
-    rope: Rope
-    lengths: list[int]
-    times: Float[Tensor, "segments b d"]
-
-
-class Stream:
-    """One side's way through one block: the block's modules, adapters and all, by what they do."""
-
-    def __init__(self, block: QwenImageTransformerBlock, side: Side) -> None:
-        attn: Any = block.attn  # whose type says that each of its layers may be None
-        text, self.side, self.heads = side.text, side, attn.heads
-        self.norm1, self.norm2 = (block.txt_norm1, block.txt_norm2) if text else (block.img_norm1, block.img_norm2)
-        self.norm_q, self.norm_k = (attn.norm_added_q, attn.norm_added_k) if text else (attn.norm_q, attn.norm_k)
-        self.qkv = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj) if text else (attn.to_q, attn.to_k, attn.to_v)
-        self.out: nn.Module = attn.to_add_out if text else attn.to_out[0]
-        self.mlp = block.txt_mlp if text else block.img_mlp
-        self.first, self.second = (block.txt_mod if text else block.img_mod)(side.times).chunk(2, -1)
-
-    def project(self, x: Float[Tensor, "b s d"]) -> tuple[Heads, Heads, Heads]:
-        """Queries, keys and values with their positions."""
-        x = self._modulate(self.norm1(x), self.first)
-        q, k, v = (rearrange(linear(x), "b s (h e) -> b s h e", h=self.heads) for linear in self.qkv)
-        return _rotate(self.norm_q(q), self.side.rope), _rotate(self.norm_k(k), self.side.rope), v
-
-    def advance(self, x: Float[Tensor, "b s d"], seen: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
-        """The tokens after the block, given what their queries saw."""
-        x = x + self._gate(self.out(seen), self.first)
-        return x + self._gate(self.mlp(self._modulate(self.norm2(x), self.second)), self.second)
-
-    def _modulate(self, x: Float[Tensor, "b s d"], vectors: Float[Tensor, "g _b _d3"]) -> Float[Tensor, "b s d"]:
-        pieces = []
-        for piece, vector in zip(x.split(self.side.lengths, 1), vectors.unsqueeze(2), strict=True):
-            shift, scale, _ = vector.chunk(3, -1)
-            pieces.append(piece * (1 + scale) + shift)
-        return _concat(pieces)
-
-    def _gate(self, x: Float[Tensor, "b s d"], vectors: Float[Tensor, "g _b _d3"]) -> Float[Tensor, "b s d"]:
-        gates = vectors.chunk(3, -1)[2].unsqueeze(2)
-        return _concat([gate * piece for piece, gate in zip(x.split(self.side.lengths, 1), gates, strict=True)])
 
 
 class KeyValueBuffer:
@@ -165,10 +116,10 @@ class StationaryContext:
         blocks = self._transformer.transformer_blocks
         for block in blocks:
             streams = [Stream(block, side) for side in sides]
-            q, k, v = _project(streams, tokens)
+            q, k, v = project(streams, tokens)
             buffers.append(KeyValueBuffer(k, v, fixed.target_length))
             if block is not blocks[-1]:
-                tokens = _advance(streams, tokens, dispatch_attention_fn(q, k, v))
+                tokens = advance(streams, tokens, dispatch_attention_fn(q, k, v))
         return buffers
 
 
@@ -218,11 +169,6 @@ class Fixed:
         return unpack(self.transformer.proj_out(states), self.grid[0], self.grid[1])
 
 
-@apply_forward_hook
-def onload(transformer: QwenImageTransformer2DModel) -> None:
-    """Have a transformer that diffusers offloads come to its device, as calling it would."""
-
-
 def targets_per_context(noisy: Latents, context: list[Context]) -> int:
     """How many of the targets share a context; `ValueError` where that is no whole number."""
     batches = {image.shape[0] for image in context}
@@ -245,12 +191,12 @@ def _training_layer(
 ) -> list[Tensor]:
     """One layer of text, context and targets; the text's padding is hidden by `mask`."""
     streams = [Stream(block, side) for side in sides]
-    q, k, v = _project(streams, tokens)
+    q, k, v = project(streams, tokens)
     own_q, own_k, own_v = (x[:, :stationary] for x in (q, k, v))
-    itself = dispatch_attention_fn(own_q, own_k, own_v, attn_mask=_broadcast(mask))
+    itself = dispatch_attention_fn(own_q, own_k, own_v, attn_mask=key_mask(mask))
     targets = (x[:, stationary:] for x in (q, k, v))
     seen = _see_context(*targets, target, lambda k, v: (cat([own_k, k], 1), cat([own_v, v], 1)), mask)
-    return _advance(streams, tokens, cat([itself, seen], 1))
+    return advance(streams, tokens, cat([itself, seen], 1))
 
 
 def _see_context(
@@ -264,30 +210,4 @@ def _see_context(
     """Attention of every target of `target` tokens to what `join` puts in front of it and to itself."""
     mask = None if mask is None else pad(mask, (0, target), value=True)
     each = zip(*(x.split(target, 1) for x in (q, k, v)), strict=True)
-    return _concat([dispatch_attention_fn(q, *join(k, v), attn_mask=_broadcast(mask)) for q, k, v in each])
-
-
-def _project(streams: list[Stream], tokens: list[Tensor]) -> tuple[Heads, Heads, Heads]:
-    """Queries, keys and values of all tokens in one sequence."""
-    parts = [stream.project(x) for stream, x in zip(streams, tokens, strict=True)]
-    q, k, v = (cat(each, 1) for each in zip(*parts, strict=True))
-    return q, k, v
-
-
-def _advance(streams: list[Stream], tokens: list[Tensor], seen: Heads) -> list[Tensor]:
-    """The tokens after a block, given what attention made of the whole sequence."""
-    each = seen.flatten(2).split([x.shape[1] for x in tokens], 1)
-    return [stream.advance(x, y) for stream, x, y in zip(streams, tokens, each, strict=True)]
-
-
-def _concat(pieces: list[Tensor]) -> Tensor:
-    """Pieces of a sequence in a row; a single one is not copied."""
-    return pieces[0] if len(pieces) == 1 else cat(pieces, 1)
-
-
-def _rotate(x: Heads, rope: Rope) -> Heads:
-    return apply_rotary_emb_qwen(x, rope, use_real=False)
-
-
-def _broadcast(mask: Bool[Tensor, "b s"] | None) -> Bool[Tensor, "b 1 1 s"] | None:
-    return None if mask is None else mask[:, None, None]
+    return concat([dispatch_attention_fn(q, *join(k, v), attn_mask=key_mask(mask)) for q, k, v in each])

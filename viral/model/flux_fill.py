@@ -3,6 +3,8 @@
 FLUX.1 Fill [dev] is under the FLUX.1 [dev] Non-Commercial License.
 """
 
+from math import isqrt
+
 from diffusers import FluxTransformer2DModel
 from einops import rearrange
 from jaxtyping import Float
@@ -58,3 +60,14 @@ class FillVelocity:
 
     def __call__(self, latents: Latents, t: Float[Tensor, " b"]) -> Latents:
         return predict_flux_velocity(self.transformer, latents, self._condition, t, self.text, self.guidance)
+
+
+def fill_right(
+    transformer: FluxTransformer2DModel, masked: Latents, text: FluxText, guidance: float = 30.0
+) -> FillVelocity:
+    """The velocity for diptychs given as latents of their masked canvas; the right half is painted."""
+    _, channels, height, width = masked.shape
+    scale = isqrt(transformer.config.in_channels // 4 - 2 * channels)  # what noise and picture leave is the mask's
+    mask = masked.new_zeros(len(masked), 1, height * scale, width * scale)
+    mask[..., width * scale // 2 :] = 1
+    return FillVelocity(transformer, masked, mask, text, guidance)

@@ -25,6 +25,8 @@ QWEN_TEXT, FLUX_TEXT = 32, 512
 """Tokens of text: a sentence without images for Qwen, T5's full length for FLUX.1."""
 STEPS = 40
 """Denoising steps of an image whose time is told (VIRAL's)."""
+MOMENTS = {"adamw": 2, "prodigy": 4}
+"""Numbers that an optimizer keeps of each parameter."""
 STORED = {None: 2.0, "float8": 1.0, "int8": 1.0, "nf4": 0.5 + 4 / 64}
 """Bytes of a weight in a matrix: nf4 has a float32 scale for each 64."""
 
@@ -57,12 +59,14 @@ Change = dict[str, Any]
 """Settings by dotted name."""
 AS_IS: Change = {}
 CHECKPOINT: Change = {"train.gradient_checkpointing": True}
+LEAST: Change = CHECKPOINT | {"train.keep_attention": False}
 TRAINING_CHANGES: tuple[Change, ...] = (
     AS_IS,
     CHECKPOINT,
-    CHECKPOINT | {"model.quantise": "float8"},
-    CHECKPOINT | {"model.quantise": "nf4"},
-    CHECKPOINT | {"train.zero_stage": 3},
+    LEAST,
+    LEAST | {"model.quantise": "float8"},
+    LEAST | {"model.quantise": "nf4"},
+    LEAST | {"train.zero_stage": 3},
 )
 PAINTING_CHANGES: tuple[Change, ...] = (
     AS_IS,
@@ -97,10 +101,27 @@ class Footprint:
             # Trained in float32; ZeRO keeps a flat copy of what each worker updates.
             "adapter": 4 * adapter / (workers if stage == 3 else 1) + (4 * adapter / workers if stage else 0),
             "gradients": 4 * adapter / (workers if stage >= 2 else 1),
-            "AdamW's moments": 8 * adapter / (workers if stage else 1),
-            "activations": float(self.cost.checkpointed if config.train.gradient_checkpointing else self.cost.training),
+            "optimizer's state": 4 * MOMENTS[config.train.optimizer] * adapter / (workers if stage else 1),
+            "average": 4 * adapter / (workers if stage == 3 else 1) if config.train.ema else 0.0,
+            "activations": self._activations(config),
             "reserve": RESERVE,
         }
+
+    def _activations(self, config: RunConfig) -> float:
+        if not config.train.gradient_checkpointing:
+            return float(self.cost.training)
+        kept = 2.0 * self.tokens * self.work.batch * self._shape.width * self._shape.depth
+        return self.cost.checkpointed + (kept if config.train.keep_attention else 0.0)
+
+    @property
+    def tokens(self) -> int:
+        """Of one sample, all its images and its text."""
+        return self.work.target_tokens * (self.work.targets + self.work.context) + self.work.text
+
+    def checkpoint_bytes(self) -> float:
+        """One checkpoint: the adapter, the optimizer's state and the average, in float32."""
+        train = self.config.train
+        return 4.0 * self.cost.adapter * (1 + MOMENTS[train.optimizer] + (1 if train.ema else 0))
 
     def painting(self, change: Change = AS_IS) -> dict[str, float]:
         """Bytes by part on one card that paints one image."""
@@ -121,9 +142,15 @@ class Footprint:
 
     def step_seconds(self) -> float:
         """Time of one optimizer step: the micro batches of one worker, one after the other."""
+        return self.card.seconds(self.step_flops())
+
+    def step_flops(self) -> float:
+        """Operations of one worker in one optimizer step."""
         train = self.config.train
         micro_batches = train.batch_size // (train.workers * train.micro_batch)
-        return micro_batches * self.card.seconds(training_flops(self.cost, self._shape, train.gradient_checkpointing))
+        return micro_batches * training_flops(
+            self.cost, self._shape, train.gradient_checkpointing, train.keep_attention
+        )
 
     def samples_per_hour(self) -> float:
         """Of all workers together."""
@@ -190,11 +217,12 @@ def forward_flops(cost: Cost, shape: Shape, queries: int, keys: int, text: bool 
     return _products(cost.matrices, queries, words) + _attention(shape, queries + words, keys + shape.work.text)
 
 
-def training_flops(cost: Cost, shape: Shape, checkpointing: bool) -> float:
+def training_flops(cost: Cost, shape: Shape, checkpointing: bool, keep_attention: bool = False) -> float:
     """Operations of a forward and backward pass of a batch.
 
     Backward passes gradients through every matrix, computes those of the adapter's alone, and takes 2.5 times the
-    attention's; checkpointing runs forward a second time. A stationary context sees itself alone, once for all targets.
+    attention's; checkpointing runs forward a second time, but for attention that is kept. A stationary context sees
+    itself alone, once for all targets.
     """
     work = shape.work
     targets, context, words = work.targets * work.target_tokens, work.context * work.target_tokens, work.text
@@ -205,7 +233,8 @@ def training_flops(cost: Cost, shape: Shape, checkpointing: bool) -> float:
         own = _attention(shape, context + words, context + words)
         attention = own + _attention(shape, targets, context + words + work.target_tokens)
     backward = products + trained + 2.5 * attention
-    return work.batch * ((2 if checkpointing else 1) * (products + attention) + backward)
+    again = (products + (0 if keep_attention else attention)) if checkpointing else 0
+    return work.batch * (products + attention + again + backward)
 
 
 def _products(matrices: dict[str, int], image: int, text: int) -> float:

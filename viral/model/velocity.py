@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, cat
 
 from viral.model.context import StationaryContext, stationary_velocity, targets_per_context
+from viral.model.full import full_velocity
 from viral.model.roles import set_roles
 from viral.model.tokens import Context, Latents, pack, unpack
 
@@ -48,19 +49,9 @@ def predict_velocity(
     check_conditions(transformer, tuple(noisy.shape[1:]), context, text)
     if mode == "stationary":
         return stationary_velocity(transformer, noisy, context, roles, t, text, text_mask)
-    set_roles(transformer, roles, len(context))
-    images = [noisy, *(image.repeat_interleave(count, 0) for image in context)]
-    shapes = [(1, image.shape[2] // 2, image.shape[3] // 2) for image in images]
-    tokens = transformer(
-        hidden_states=cat([pack(image) for image in images], dim=1),
-        timestep=t,
-        encoder_hidden_states=_per_target(text, len(noisy)),
-        encoder_hidden_states_mask=None if text_mask is None else _per_target(text_mask, len(noisy)),
-        img_shapes=[shapes] * len(noisy),
-        return_dict=False,
-    )[0]
-    height, width = noisy.shape[2:]
-    return unpack(tokens[:, : (height // 2) * (width // 2)], height, width)
+    images = [image.repeat_interleave(count, 0) for image in context]
+    mask = None if text_mask is None else _per_target(text_mask, len(noisy))
+    return full_velocity(transformer, noisy, images, roles, t, _per_target(text, len(noisy)), mask)
 
 
 def _per_target(text: Tensor, targets: int) -> Tensor:

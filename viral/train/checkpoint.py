@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load, save
 
 from viral.storage import Storage
-from viral.train.torch_engine import MOMENTS, TrainingTensors
+from viral.train.state import TrainingTensors, grouped
 
 KEEP = 2
 """Checkpoints kept: the newest, and one to fall back on."""
@@ -37,8 +37,9 @@ class Checkpoint:
 class Checkpoints:
     """The last two checkpoints of a run.
 
-    They hold adapter and moments, never the frozen base, and depend on neither the number of workers nor the ZeRO
-    stage. There is no random state to keep, as every draw is a function of the seed and the sample's number.
+    They hold adapter, its average and the optimizer's state, never the frozen base, and depend on neither the number of
+    workers nor the ZeRO stage. There is no random state to keep, as every draw is a function of the seed and the
+    sample's number.
     """
 
     def __init__(self, storage: Storage, fingerprint: str) -> None:
@@ -46,7 +47,7 @@ class Checkpoints:
 
     def save(self, step: int, tensors: TrainingTensors) -> None:
         """Write a checkpoint, durable when this returns, then drop what is older than the last two."""
-        data = save(_flat(tensors))
+        data = save(tensors.flat())
         digest = hashlib.sha256(data).hexdigest()
         contents = Contents(step=step, fingerprint=self.fingerprint, size=len(data), sha256=digest)
         self.storage.write(_tensors(step), data)
@@ -90,7 +91,7 @@ class Checkpoints:
             raise ValueError(
                 f"checkpoint {name} is damaged: {len(data)} bytes, {contents.size} were written, sha256 differs"
             )
-        return Checkpoint(step, _grouped(load(data)))
+        return Checkpoint(step, grouped(load(data)))
 
 
 def _tensors(step: int) -> str:
@@ -99,16 +100,3 @@ def _tensors(step: int) -> str:
 
 def _contents(step: int) -> str:
     return f"step-{step:06d}.json"
-
-
-def _flat(tensors: TrainingTensors) -> dict:
-    groups = {"adapter": tensors.adapter, **tensors.moments}
-    return {f"{group}/{name}": tensor.contiguous() for group, named in groups.items() for name, tensor in named.items()}
-
-
-def _grouped(flat: dict) -> TrainingTensors:
-    groups = {
-        group: {name.removeprefix(f"{group}/"): tensor for name, tensor in flat.items() if name.startswith(f"{group}/")}
-        for group in ("adapter", *MOMENTS)
-    }
-    return TrainingTensors(groups["adapter"], {moment: groups[moment] for moment in MOMENTS})

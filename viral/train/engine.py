@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from diffusers import QwenImageTransformer2DModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from viral.config import TrainConfig
-from viral.model.adapter import adapter_parameters
-from viral.train.loss import Losses, Objective
-from viral.train.sampler import Batch
-from viral.train.torch_engine import MOMENTS, TrainingTensors, adamw, fill, whole
+from viral.model.adapter import adapter_parameters, experts_of
+from viral.train.average import Average, replaced
+from viral.train.batch import AnyBatch
+from viral.train.loss import Losses, Objective, Transformer
+from viral.train.optimizer import MOMENTS, build_optimizer, copy, read_state, write_state
+from viral.train.state import Named, TrainingTensors
 
 
 def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
@@ -43,17 +44,22 @@ class DeepSpeedEngine:
 
     def __init__(self, objective: Objective, config: TrainConfig) -> None:
         deepspeed = _import_deepspeed(config.gpus)
-        self._deepspeed, self._objective, self._stage = deepspeed, objective, config.zero_stage
+        self._deepspeed, self._objective, self._config = deepspeed, objective, config
+        self._stage = config.zero_stage
         self._parameters = adapter_parameters(objective.transformer)
+        self.layers = len(experts_of(objective.transformer))
         self._engine, *_ = deepspeed.initialize(
             model=objective,
-            optimizer=adamw(self._parameters, config),
+            optimizer=build_optimizer(list(self._parameters.values()), config),
             model_parameters=list(self._parameters.values()),
             config=deepspeed_config(config),
             dist_init_required=False,
         )
+        # What this worker holds of every parameter: a shard of it at stage 3, else all.
+        own = [p.ds_tensor if self._stage == 3 else p for p in self._parameters.values()]
+        self._average = Average(own, config.ema) if config.ema else None
 
-    def losses(self, batch: Batch) -> Losses:
+    def losses(self, batch: AnyBatch) -> Losses:
         return Losses(*self._engine(batch.to(self._engine.device)))
 
     def accumulate(self, loss: Float[Tensor, ""]) -> None:
@@ -62,7 +68,7 @@ class DeepSpeedEngine:
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
 
-    def step(self, learning_rate: float) -> float:
+    def step(self, step: int, learning_rate: float) -> float:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._stage == 0:
@@ -72,6 +78,8 @@ class DeepSpeedEngine:
         else:
             self._engine.step()
             norm = self._engine.get_global_grad_norm()
+        if self._average is not None:
+            self._average.update(step + 1)
         return float(norm)
 
     def sum(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -80,27 +88,32 @@ class DeepSpeedEngine:
         return total.cpu()
 
     def state(self) -> TrainingTensors:
+        average = self._whole_average()
         if self._stage == 0:
-            return whole(self._parameters, self._engine.optimizer)
+            found = read_state(self._parameters, self._engine.optimizer, self._config.optimizer)
+            return TrainingTensors(found.adapter, found.moments, average, found.scalars)
         get = self._deepspeed.utils
         adapter = {name: get.safe_get_full_fp32_param(p).cpu() for name, p in self._parameters.items()}
         moments = {
             moment: {name: get.safe_get_full_optimizer_state(p, moment).cpu() for name, p in self._parameters.items()}
-            for moment in MOMENTS
+            for moment in MOMENTS[self._config.optimizer]
         }
-        return TrainingTensors(adapter, moments)
+        return TrainingTensors(adapter, moments, average)
 
     @torch.no_grad()
     def restore(self, tensors: TrainingTensors, steps: int) -> None:
+        if self._average is not None:
+            for average, name in zip(self._average.tensors, self._parameters, strict=True):
+                average.copy_(self._own_part(average, tensors.average[name]))
         optimizer = self._engine.optimizer
         if self._stage == 0:
-            return fill(self._parameters, optimizer, tensors, steps)
+            return write_state(self._parameters, optimizer, tensors, steps)
         # ZeRO makes the moments of its flat partitions at the first step; a resumed run needs them before it.
         shards = (
             optimizer.fp32_partitioned_groups_flat if self._stage == 3 else optimizer.single_partition_of_fp32_groups
         )
         for shard in shards:
-            zeros = {moment: torch.zeros_like(shard) for moment in MOMENTS}
+            zeros = {moment: torch.zeros_like(shard) for moment in tensors.moments}
             optimizer.optimizer.state[shard] = {"step": torch.tensor(float(steps)), **zeros}
         if self._stage < 3:
             optimizer._lazy_init_hp_params_optimizer_state()
@@ -108,21 +121,42 @@ class DeepSpeedEngine:
             for name, parameter in self._parameters.items():
                 self._set_moment(parameter, values[name], moment)
 
+    @contextmanager
+    def result(self) -> Iterator[Transformer]:
+        """The transformer with the adapter that is kept, whole on every worker; all of them must enter."""
+        parameters, average = list(self._parameters.values()), self._whole_average().values()
+        with self._deepspeed.zero.GatheredParameters(parameters), replaced(parameters, average or parameters):
+            yield self._objective.transformer
+
+    def _whole_average(self) -> Named:
+        if self._average is None:
+            return {}
+        each = zip(self._parameters.items(), self._average.tensors, strict=True)
+        return {name: self._gather(parameter, own) for (name, parameter), own in each}
+
+    def _gather(self, parameter: nn.Parameter, own: Tensor) -> Tensor:
+        """The whole of what this worker holds a part of, on the CPU."""
+        if self._stage < 3:
+            return copy(own)
+        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, own)
+        return copy(torch.cat(parts)[: parameter.ds_numel].view(parameter.ds_shape))
+
     def _set_moment(self, parameter: nn.Parameter, value: Tensor, moment: str) -> None:
         if self._stage < 3:
             return self._deepspeed.utils.safe_set_full_optimizer_state(parameter, value, moment)
         # safe_set_full_optimizer_state runs over the end of a tensor that does not divide by the number of workers.
-        size = parameter.ds_tensor.numel()
-        padded = torch.zeros(size * dist.get_world_size())
-        padded[: value.numel()] = value.flatten()
-        mine = padded.narrow(0, size * dist.get_rank(), size).to(parameter.ds_tensor.device)
+        mine = self._own_part(parameter.ds_tensor, value)
         self._deepspeed.utils.safe_set_local_optimizer_state(parameter, mine, moment)
 
-    @contextmanager
-    def gathered(self) -> Iterator[QwenImageTransformer2DModel]:
-        """The transformer with its adapter whole on every worker; all of them must enter."""
-        with self._deepspeed.zero.GatheredParameters(list(self._parameters.values())):
-            yield self._objective.transformer
+    def _own_part(self, like: Tensor, value: Tensor) -> Tensor:
+        """What this worker holds of a whole tensor: at stage 3 its slice of the values, padded at their end."""
+        if self._stage < 3:
+            return value.to(like.device)
+        size = like.numel()
+        padded = torch.zeros(size * dist.get_world_size())
+        padded[: value.numel()] = value.flatten()
+        return padded.narrow(0, size * dist.get_rank(), size).to(like.device)
 
 
 def _import_deepspeed(gpus: bool) -> Any:

@@ -53,10 +53,13 @@ def _words(footprint: Footprint, change: Change | None) -> str:
 
 def _times(footprint: Footprint) -> Table:
     config, card = footprint.config, footprint.card
-    table = Table("what", "estimate", title=f"Time on {config.train.workers} x {config.model.card}")
+    table = Table("what", "estimate", title=f"Time and size on {config.train.workers} x {config.model.card}")
     table.add_row(f"training step of {config.train.batch_size} samples", f"{footprint.step_seconds():.2f} s")
+    table.add_row("tokens of a sample", f"{footprint.tokens}")
+    table.add_row("operations of a step on each card", f"{footprint.step_flops() / 1e12:.0f} TFLOP")
     table.add_row("samples an hour", f"{footprint.samples_per_hour():.0f}")
     table.add_row("the run", f"{footprint.step_seconds() * config.train.steps / 3600:.1f} h")
+    table.add_row("one checkpoint", f"{footprint.checkpoint_bytes() / GB:.1f} GB")
     table.add_row(f"image, {STEPS} steps, one card", f"{footprint.image_seconds():.1f} s")
     if footprint.work.context:
         kept = f"the same, stationary context (+{footprint.context_bytes() / GB:.1f} GB)"

@@ -1,17 +1,21 @@
 """What the driver does while workers train: show the progress, and mirror the run's figures and pictures in MLflow."""
 
+import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from viral.progress import progress
 from viral.storage import Storage
 from viral.tracking import Tracker, TrackerAway
+from viral.train import router_picture, validation
 from viral.train.journal import read_journal
 from viral.train.run import note
-from viral.train.validation import grid_step
 
 POLL_S = 1.0
+PLACES = (validation.PLACE, router_picture.PLACE)
+"""Folders of what is made at checkpoints: pictures, and JSON of figures."""
 
 
 class Mirror:
@@ -20,33 +24,42 @@ class Mirror:
     The workers never speak to MLflow, so no step waits for it.
     """
 
-    def __init__(self, storage: Storage, tracker: Tracker, sent_images: list[int]) -> None:
-        self.storage, self.tracker = storage, tracker
-        self.sent_lines, self.sent_images = 0, sent_images
+    def __init__(self, storage: Storage, tracker: Tracker, sent_files: list[str]) -> None:
+        self.storage, self.tracker, self.sent_files = storage, tracker, sent_files
+        self.sent_lines: dict[str, int] = {}
         self.away: str | None = None
 
     def send(self) -> None:
         """Send all that is new; an outage is kept in `away` until a later call gets through."""
         try:
             self._send_lines()
-            self._send_images()
+            self._send_files()
             self.away = None
         except TrackerAway as error:
             self.away = str(error)
 
     def _send_lines(self) -> None:
-        lines = read_journal(self.storage)
-        if len(lines) > self.sent_lines:
-            self.tracker.log_lines(lines[self.sent_lines :])
-            self.sent_lines = len(lines)
+        for name in self.storage.list():
+            if name.endswith(".jsonl"):
+                lines, sent = read_journal(self.storage, name), self.sent_lines.get(name, 0)
+                if len(lines) > sent:
+                    self.tracker.log_lines(lines[sent:])
+                    self.sent_lines[name] = len(lines)
 
-    def _send_images(self) -> None:
-        place = self.storage.join("validation")
-        for name in place.list():
-            if (step := grid_step(name)) not in self.sent_images:
-                self.tracker.log_image(place.read(name), "validation", step)
-                self.sent_images = [*self.sent_images, step]
-                note(self.storage, images=self.sent_images)
+    def _send_files(self) -> None:
+        for place in PLACES:
+            for name in self.storage.join(place).list():
+                if (path := f"{place}/{name}") not in self.sent_files:
+                    self._send_file(place, name)
+                    self.sent_files = [*self.sent_files, path]
+                    note(self.storage, sent=self.sent_files)
+
+    def _send_file(self, place: str, name: str) -> None:
+        data, step = self.storage.join(place).read(name), int(name.partition(".")[0].removeprefix("step-"))
+        if name.endswith(".png"):
+            self.tracker.log_image(data, place, step)
+        else:
+            self.tracker.log_lines([{"step": step, "time": time.time(), **json.loads(data)}])
 
 
 @contextmanager

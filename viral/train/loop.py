@@ -9,17 +9,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from viral.config import RunConfig, TrainConfig
+from viral.train.batch import AnyBatch
 from viral.train.loss import Losses
 from viral.train.meter import Meter, Record
-from viral.train.sampler import Batch, Feed
-from viral.train.torch_engine import TrainingTensors
+from viral.train.sampler import Feed
+from viral.train.state import TrainingTensors
 
 
 @runtime_checkable
 class Engine(Protocol):
     """What turns losses into steps: plain torch, or DeepSpeed over many workers."""
 
-    def losses(self, batch: Batch) -> Losses:
+    layers: int
+    """Layers with experts."""
+
+    def losses(self, batch: AnyBatch) -> Losses:
         """The forward pass of one micro batch, on the device of the model."""
         ...
 
@@ -27,8 +31,8 @@ class Engine(Protocol):
         """Add the gradient of one micro batch's mean loss."""
         ...
 
-    def step(self, learning_rate: float) -> float:
-        """Update with the mean gradient of the step's micro batches; returns its norm before clipping."""
+    def step(self, step: int, learning_rate: float) -> float:
+        """Take step number `step`, from 0 on, with the mean gradient of its micro batches; its norm before clipping."""
         ...
 
     def sum(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -36,7 +40,7 @@ class Engine(Protocol):
         ...
 
     def state(self) -> TrainingTensors:
-        """Adapter and optimizer moments, whole; every worker must call it."""
+        """Adapter, average and optimizer's state, whole; every worker must call it."""
         ...
 
     def restore(self, tensors: TrainingTensors, steps: int) -> None:
@@ -58,14 +62,14 @@ class NonFiniteLoss(ArithmeticError):
 
 def train(engine: Engine, feed: Feed, config: RunConfig, hooks: Hooks, start: int = 0) -> None:
     """Take the steps from `start` to `config.train.steps`, logging and checkpointing on the way."""
-    meter = Meter(feed.tasks, config.adapter.num_experts)
+    meter = Meter(feed.tasks, engine.layers, config.adapter.num_experts)
     for step in range(start, config.train.steps):
         for batch in feed(step):
             losses = engine.losses(batch)
             stop_if_not_finite(losses, batch, step)
             engine.accumulate(losses.total)
             meter.add(losses, batch)
-        meter.add_norm(engine.step(learning_rate(config.train, step)))
+        meter.add_norm(engine.step(step, learning_rate(config.train, step)))
         if is_due(step + 1, config.train.log_every, config.train.steps):
             hooks.on_log(meter.read(step + 1, engine.sum))
         if is_due(step + 1, config.train.save_every, config.train.steps):
@@ -84,7 +88,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * min(1.0, rising, falling)
 
 
-def stop_if_not_finite(losses: Losses, batch: Batch, step: int) -> None:
+def stop_if_not_finite(losses: Losses, batch: AnyBatch, step: int) -> None:
     """Raise `NonFiniteLoss` naming the step and the tasks whose samples are to blame."""
     if torch.isfinite(losses.total):
         return

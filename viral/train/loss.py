@@ -2,19 +2,27 @@
 
 from dataclasses import dataclass
 
-from diffusers import QwenImageTransformer2DModel
+from diffusers import FluxTransformer2DModel, QwenImageTransformer2DModel
 from einops import reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from viral import flow
+from viral.config import RunConfig
 from viral.model.adapter import balance_loss, expert_use
+from viral.model.flux import FluxText
+from viral.model.flux_fill import fill_right
 from viral.model.roles import ANALOGY
+from viral.model.tokens import Latents
 from viral.model.velocity import ContextMode, predict_velocity
-from viral.train.sampler import Batch
+from viral.sampling.diptych import left_half, right_half
+from viral.train.batch import AnyBatch, Batch, DiptychBatch
 
 GENTLEST = 0.02
 """Added to an edit's mean square distance in latents, whose variance is of the order of 1."""
+GUIDANCE = 1.0
+"""FLUX's distilled guidance while it is trained (ICEdit's code); painting asks for more."""
+Transformer = QwenImageTransformer2DModel | FluxTransformer2DModel
 
 
 @dataclass(frozen=True)
@@ -26,39 +34,93 @@ class Losses:
     flow: Float[Tensor, ""]
     balance: Float[Tensor, ""]
     per_sample: Float[Tensor, " b"]
-    expert_use: Float[Tensor, " e"]
-    """Share of the tokens that each expert got, mean over layers."""
+    expert_use: Float[Tensor, "layers e"]
+    """Share of the tokens that each expert of each layer got."""
 
 
-def flow_loss(
-    transformer: QwenImageTransformer2DModel,
-    batch: Batch,
-    balance_weight: float,
-    weigh_edits: bool,
-    mode: ContextMode = "full",
-) -> Losses:
-    """Flow matching on the target B' given A, A' and B, plus `balance_weight` times the routers' balance (eq. 11).
+@dataclass(frozen=True)
+class Weighting:
+    """What counts how much in the loss."""
 
-    A sample's error is the mean over its noises. With `weigh_edits` it counts `edit_weight` times.
+    balance: float
+    """Of the routers' balance (VIRAL's eq. 11)."""
+    edits: bool = False
+    """Whether a sample counts `edit_weight` times."""
+    times: str = "none"
+    """Whether a noise counts `flow.bell` of its time times."""
+    right: bool = False
+    """Whether only the right half of a diptych counts."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Weighting":
+        """That of a configuration."""
+        train = config.train
+        return cls(config.adapter.balance_weight, train.weigh_edits, train.time_weighting, train.loss_on == "right")
+
+
+def flow_loss(transformer: Transformer, batch: AnyBatch, weighting: Weighting, mode: ContextMode = "full") -> Losses:
+    """Flow matching on the target given its conditions, plus the routers' balance.
+
+    The target of an analogy is B' given A, A' and B; that of a diptych is the whole canvas given its left half and the
+    instruction, so that all tokens count, as in ICEdit's code, unless the weighting says otherwise. A sample's error
+    is the mean over its noises.
     """
-    dtype, count = transformer.img_in.weight.dtype, len(batch.t) // len(batch.target)
+    count = len(batch.t) // len(batch.target)
     target = batch.target.repeat_interleave(count, 0)
-    noisy = flow.interpolate(target, batch.noise, batch.t).to(dtype)
-    context = [image.to(dtype) for image in (batch.example_source, batch.example_target, batch.query)]
-    predicted = predict_velocity(transformer, noisy, context, ANALOGY, batch.t, batch.text.to(dtype), mode=mode)
+    noisy = flow.interpolate(target, batch.noise, batch.t)
+    if isinstance(batch, Batch):
+        predicted = predict_analogies(transformer, batch, noisy, mode)
+    else:
+        predicted = predict_diptychs(transformer, batch, noisy)
     # The error is taken in float32 whatever the base computes in: small differences of large velocities.
     error = (predicted.float() - flow.velocity(target, batch.noise)).square()
-    per_sample = reduce(reduce(error, "n z h w -> n", "mean"), "(b k) -> b", "mean", k=count)
+    if weighting.right:
+        error = right_half(error)
+    per_noise = reduce(error, "n z h w -> n", "mean")
+    per_sample = reduce(per_noise, "(b k) -> b", "mean", k=count)
     balance = balance_loss(transformer)
     matched = per_sample.mean()
-    counted = (edit_weight(batch.query, batch.target) * per_sample).mean() if weigh_edits else matched
+    counted = _counted(batch, weighting, per_noise, count) if weighting.edits or weighting.times != "none" else matched
     return Losses(
-        counted + balance_weight * balance,
+        counted + weighting.balance * balance,
         matched.detach(),
         balance.detach(),
         per_sample.detach(),
-        expert_use(transformer).mean(0),
+        expert_use(transformer),
     )
+
+
+def predict_analogies(
+    transformer: QwenImageTransformer2DModel, batch: Batch, noisy: Latents, mode: ContextMode
+) -> Latents:
+    """Velocity of noisy targets B', each beside its A, A' and B."""
+    dtype = transformer.img_in.weight.dtype
+    context = [image.to(dtype) for image in (batch.example_source, batch.example_target, batch.query)]
+    text = batch.text.to(dtype)
+    return predict_velocity(
+        transformer, noisy.to(dtype), context, ANALOGY, batch.t, text, text_mask=batch.text_mask, mode=mode
+    )
+
+
+def predict_diptychs(transformer: FluxTransformer2DModel, batch: DiptychBatch, noisy: Latents) -> Latents:
+    """Velocity of noisy canvases whose right half is to be painted."""
+    text = FluxText(batch.text, batch.pooled)
+    return fill_right(transformer, batch.masked, text, GUIDANCE)(noisy, batch.t)
+
+
+def _counted(batch: AnyBatch, weighting: Weighting, per_noise: Float[Tensor, " m"], count: int) -> Float[Tensor, ""]:
+    """Mean error with each noise and each sample counted as often as the weighting says."""
+    if weighting.times == "bell":
+        per_noise = per_noise * flow.bell(batch.t)
+    per_sample = reduce(per_noise, "(b k) -> b", "mean", k=count)
+    if weighting.edits:
+        query, target = (batch.query, batch.target) if isinstance(batch, Batch) else _halves(batch)
+        per_sample = edit_weight(query, target) * per_sample
+    return per_sample.mean()
+
+
+def _halves(batch: DiptychBatch) -> tuple[Latents, Latents]:
+    return left_half(batch.target), right_half(batch.target)
 
 
 def edit_weight(query: Float[Tensor, "b z h w"], target: Float[Tensor, "b z h w"]) -> Float[Tensor, " b"]:
@@ -74,18 +136,10 @@ def edit_weight(query: Float[Tensor, "b z h w"], target: Float[Tensor, "b z h w"
 class Objective(nn.Module):
     """The loss as a module of a batch, since engines like DeepSpeed's hang their work on a module's forward."""
 
-    def __init__(
-        self,
-        transformer: QwenImageTransformer2DModel,
-        balance_weight: float,
-        weigh_edits: bool = False,
-        mode: ContextMode = "full",
-    ) -> None:
+    def __init__(self, transformer: Transformer, weighting: Weighting, mode: ContextMode = "full") -> None:
         super().__init__()
-        self.transformer, self.balance_weight = transformer, balance_weight
-        self.weigh_edits, self.mode = weigh_edits, mode
+        self.transformer, self.weighting, self.mode = transformer, weighting, mode
 
-    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+    def forward(self, batch: AnyBatch) -> tuple[Tensor, ...]:
         """The fields of `Losses`; a plain tuple, which is what DeepSpeed's hooks look through."""
-        losses = flow_loss(self.transformer, batch, self.balance_weight, self.weigh_edits, self.mode)
-        return tuple(vars(losses).values())
+        return tuple(vars(flow_loss(self.transformer, batch, self.weighting, self.mode)).values())

@@ -6,8 +6,11 @@ import torch
 MEGABYTE = 1e6
 
 
-def system_metrics() -> dict[str, float]:
-    """Load since the last call and memory in use, of the processor and of every GPU this process sees."""
+def system_metrics(node: int = 0) -> dict[str, float]:
+    """Load since the last call and memory in use, of the processor and of every GPU this process sees.
+
+    Those of further nodes have the node's number in their name.
+    """
     memory, disk, network = psutil.virtual_memory(), psutil.disk_usage("/"), psutil.net_io_counters()
     metrics = {
         "cpu_utilization_percentage": psutil.cpu_percent(),
@@ -22,4 +25,5 @@ def system_metrics() -> dict[str, float]:
         free, total = torch.cuda.mem_get_info(i)
         metrics[f"gpu_{i}_memory_usage_percentage"] = 100 * (1 - free / total)
         metrics[f"gpu_{i}_memory_usage_megabytes"] = (total - free) / MEGABYTE
-    return {f"system/{name}": value for name, value in metrics.items()}
+    place = f"system/node_{node}" if node else "system"
+    return {f"{place}/{name}": value for name, value in metrics.items()}

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from viral.train.batch import AnyBatch
 from viral.train.loss import Losses
-from viral.train.sampler import Batch
 
 
 @dataclass(frozen=True)
@@ -17,19 +19,22 @@ class Record:
 
     step: int
     metrics: dict[str, float]
+    expert_use: Float[np.ndarray, "layers e"]
+    """Share of the tokens that each expert of each layer got."""
 
 
 class Meter:
-    """Sums up losses and norms; `read` turns them into a `Record` and starts anew."""
+    """Sums up losses, norms and the use of experts; `read` turns them into a `Record` and starts anew."""
 
-    def __init__(self, tasks: tuple[str, ...], experts: int) -> None:
-        names = ["loss", "loss_flow", "loss_balance", "grad_norm"]
-        names += [f"loss_task/{task}" for task in tasks] + [f"expert_use/{i}" for i in range(experts)]
+    def __init__(self, tasks: tuple[str, ...], layers: int, experts: int) -> None:
+        self.layers, self.experts = layers, experts
+        names = ["loss", "loss_flow", "loss_balance", "grad_norm", *(f"loss_task/{task}" for task in tasks)]
+        names += [_place(layer, expert) for layer in range(layers) for expert in range(experts)]
         # Every worker holds the same places in the same order, whatever tasks it happened to draw.
         self.places = {name: i for i, name in enumerate(names)}
         self._clear()
 
-    def add(self, losses: Losses, batch: Batch) -> None:
+    def add(self, losses: Losses, batch: AnyBatch) -> None:
         """Count one micro batch."""
         count = float(len(batch.tasks))
         self._count("loss", losses.total.item(), count)
@@ -37,8 +42,9 @@ class Meter:
         self._count("loss_balance", losses.balance.item(), count)
         for task, value in zip(batch.tasks, losses.per_sample.tolist(), strict=True):
             self._count(f"loss_task/{task}", value)
-        for expert, share in enumerate(losses.expert_use.tolist()):
-            self._count(f"expert_use/{expert}", share, count)
+        for layer, shares in enumerate(losses.expert_use.tolist()):
+            for expert, share in enumerate(shares):
+                self._count(_place(layer, expert), share, count)
 
     def add_norm(self, norm: float) -> None:
         """Count the gradient's norm of one step."""
@@ -48,10 +54,13 @@ class Meter:
         """The means so far; `add_up` sums over workers, and all of them must read at the same step."""
         sums, counts = add_up(self.totals.flatten()).view(2, -1)
         seconds = time.perf_counter() - self.since
-        metrics = {name: (sums[i] / counts[i]).item() for name, i in self.places.items() if counts[i] > 0}
-        metrics["samples_per_s"] = counts[self.places["loss"]].item() / seconds
+        means = {name: (sums[i] / counts[i]).item() for name, i in self.places.items() if counts[i] > 0}
+        shares = [means.pop(_place(i, e)) for i in range(self.layers) for e in range(self.experts)]
+        use = np.array(shares).reshape(self.layers, self.experts)
+        means |= {f"expert_use/{expert}": float(use[:, expert].mean()) for expert in range(self.experts) if self.layers}
+        means["samples_per_s"] = counts[self.places["loss"]].item() / seconds
         self._clear()
-        return Record(step, metrics)
+        return Record(step, means, use)
 
     def _clear(self) -> None:
         self.totals = torch.zeros(2, len(self.places), dtype=torch.float64)
@@ -61,3 +70,7 @@ class Meter:
         place = self.places[name]
         self.totals[0, place] += weight * value
         self.totals[1, place] += weight
+
+
+def _place(layer: int, expert: int) -> str:
+    return f"{layer}/{expert}"

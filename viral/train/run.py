@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from viral.config import RunConfig, fingerprint
+from viral.model.architecture import is_fill
 from viral.model.backbone import base_hash
 from viral.storage import Manifest, Storage, read_manifest
 
 NAME = "run.json"
 LEARNT = (
     "steps", "batch_size", "learning_rate", "warmup", "cooldown", "weight_decay", "clip", "weigh_edits",
-    "time_shift", "context", "role_numbering", "targets",
+    "time_shift", "context", "role_numbering", "targets", "optimizer", "time_law", "time_weighting", "text", "prompt",
+    "prompt_dropout", "loss_on", "ema",
 )  # fmt: skip
 """Fields of `train` that decide what the adapter is; workers, ZeRO stage and the rest may change during a run."""
 
@@ -33,6 +35,7 @@ class Run:
 
 def describe_run(config: RunConfig) -> Run:
     """What `config` would train; `ValueError` where its latents or its base are missing."""
+    check_method(config)
     latents = Storage(config.storage).join(config.latents)
     manifest = read_manifest(latents)
     if manifest is None or not manifest.complete:
@@ -47,6 +50,18 @@ def describe_run(config: RunConfig) -> Run:
         "base": base[:16],
     }
     return Run(inputs, base, manifest)
+
+
+def check_method(config: RunConfig) -> None:
+    """`ValueError` for settings that belong to the other of the two methods."""
+    train, fill = config.train, is_fill(config.base_folder(), config.model)
+    if fill and (train.context != "full" or train.text == "none"):
+        raise ValueError(
+            f"base {config.base} paints diptychs, which have no context of their own and follow an instruction; set "
+            "train.context=full and train.text=instruction"
+        )
+    if not fill and train.loss_on != "all":
+        raise ValueError(f"train.loss_on is for diptychs, and base {config.base} paints analogies; leave it out")
 
 
 def claim(storage: Storage, run: Run) -> dict[str, Any]:

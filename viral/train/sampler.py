@@ -1,11 +1,12 @@
-"""Which analogy is sample i of a run: a function of (seed, i) and the table, of nothing else.
+"""Which sample is number i of a run: a function of (seed, i) and the table, of nothing else.
 
 So a run that was stopped, or goes on with another number of workers, sees the same samples, noise and times in the
 same order, and no random state has to be saved.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,45 +14,77 @@ from jaxtyping import Float
 from torch import Tensor
 
 from viral import flow
+from viral.config import TrainConfig
 from viral.data.latents import LatentTable
+from viral.train.batch import AnyBatch, Batch, DiptychBatch, stack, texts_of
+
+LAWS = {"logit_normal": flow.logit_normal, "uniform": flow.uniform}
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One analogy: two distinct rows of one task, the example A -> A' and the query B -> B'."""
+    """One analogy: two distinct rows of one task and group, the example A -> A' and the query B -> B'.
+
+    A diptych is the query alone.
+    """
 
     index: int
     task: str
     example: int
     query: int
+    silent: bool = False
+    """Whether its instruction is left out."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Analogies as tensors; images are normalised latents, `t` lies in (0, 1), 1 is noise.
+class Groups:
+    """Rows of one task and size, by the groups within which they may meet; ascending."""
 
-    Each analogy has K = m / b noises and times; those of analogy i are i K to i K + K - 1.
-    """
+    rows: tuple[np.ndarray, ...]
 
-    tasks: tuple[str, ...]
-    example_source: Float[Tensor, "b z h w"]
-    example_target: Float[Tensor, "b z h w"]
-    query: Float[Tensor, "b z h w"]
-    target: Float[Tensor, "b z h w"]
-    noise: Float[Tensor, "m z h w"]
-    t: Float[Tensor, " m"]
-    text: Float[Tensor, "b n d"]
+    def choose(self, rng: np.random.Generator) -> np.ndarray:
+        """The rows of one group, every row being as likely to be among them."""
+        return self.rows[0] if len(self.rows) == 1 else self.rows[rng.choice(len(self.rows), p=self._chance)]
 
-    def to(self, device: str | torch.device) -> "Batch":
-        """The same batch on another device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+    def __len__(self) -> int:
+        return sum(map(len, self.rows))
+
+    @cached_property
+    def _chance(self) -> Float[np.ndarray, " groups"]:
+        return np.array([len(rows) for rows in self.rows]) / len(self)
 
 
-class AnalogySampler:
-    """Draws analogies from the rows of split `train`; a task's chance is its weight (1 where none is given).
+@dataclass(frozen=True)
+class Bucket:
+    """Rows of one size, by task, and how often each task is drawn, relative to all of the run."""
 
-    Every analogy comes with `targets` noises and times, the times moved towards noise by `shift` above 1.
+    size: tuple[int, int]
+    rows: dict[str, Groups]
+    chance: Float[np.ndarray, " tasks"]
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What else is drawn for a sample."""
+
+    targets: int = 1
+    """Noises and times of each."""
+    shift: float = 1.0
+    """Above 1 moves times towards noise."""
+    law: str = "logit_normal"
+    prompt_dropout: float = 0.0
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "Chances":
+        """Those of a configuration."""
+        return cls(config.targets, config.time_shift, config.time_law, config.prompt_dropout)
+
+
+class Sampler:
+    """Draws samples from the rows of split `train`; a task's chance is its weight (1 where none is given).
+
+    Rows of different sizes lie in buckets, of which each step draws one, so that all workers have the same work. For
+    analogies of a task whose rows have groups, example and query are of one group; `alone` draws diptychs.
     """
 
     def __init__(
@@ -59,61 +92,95 @@ class AnalogySampler:
         table: LatentTable,
         seed: int,
         weights: Mapping[str, float] | None = None,
-        targets: int = 1,
-        shift: float = 1.0,
+        chances: Chances = Chances(),
+        alone: bool = False,
     ) -> None:
-        self.table, self.seed, self.targets, self.shift = table, seed, targets, shift
-        self.rows = {task: table.rows(task, "train") for task in sorted(table.tasks)}
-        poor = [task for task, rows in self.rows.items() if len(rows) < 2]
-        if poor or not self.rows:
-            raise ValueError(
-                f"tasks {poor or 'of the table'} have fewer than 2 training pairs, and an analogy takes two; "
-                "add photographs, raise data.train_crops, or leave the task out of data.tasks"
-            )
-        chance = np.array([(weights or {}).get(task, 1.0) for task in self.rows])
-        if (chance < 0).any() or not chance.sum() > 0:
-            raise ValueError(
-                f"task weights {dict(zip(self.rows, chance.tolist(), strict=True))} must be >= 0 and not all zero"
-            )
-        self.chance = chance / chance.sum()
+        self.table, self.seed, self.chances, self.alone = table, seed, chances, alone
+        self.tasks = table.tasks
+        self.buckets = _buckets(table, {task: (weights or {}).get(task, 1.0) for task in self.tasks}, 1 + (not alone))
 
-    def draw(self, index: int) -> Draw:
-        """Sample `index` of the run."""
-        rng = np.random.default_rng((self.seed, index))
-        task = list(self.rows)[rng.choice(len(self.rows), p=self.chance)]
-        example, query = rng.choice(self.rows[task], size=2, replace=False)
-        return Draw(index, task, int(example), int(query))
+    def bucket(self, step: int) -> Bucket:
+        """The rows that a step draws from."""
+        if len(self.buckets) == 1:
+            return self.buckets[0]
+        chance = np.array([bucket.chance.sum() for bucket in self.buckets])
+        rng = np.random.default_rng((self.seed, step, 2))
+        return self.buckets[rng.choice(len(chance), p=chance / chance.sum())]
 
-    def collate(self, draws: list[Draw]) -> Batch:
+    def draw(self, index: int, step: int = 0) -> Draw:
+        """Sample `index` of the run, which falls on `step`."""
+        rng, bucket = np.random.default_rng((self.seed, index)), self.bucket(step)
+        task = list(bucket.rows)[rng.choice(len(bucket.rows), p=bucket.chance / bucket.chance.sum())]
+        rows = bucket.rows[task].choose(rng)
+        if self.alone:
+            example = query = rng.choice(rows)
+        else:
+            example, query = rng.choice(rows, size=2, replace=False)
+        silent = bool(self.chances.prompt_dropout) and rng.random() < self.chances.prompt_dropout
+        return Draw(index, task, int(example), int(query), silent)
+
+    def collate(self, draws: list[Draw]) -> AnyBatch:
         """Read the latents of `draws` and draw their noise and times."""
-        examples = [self.table[draw.example] for draw in draws]
         queries = [self.table[draw.query] for draw in draws]
-        shapes = {tuple(image.shape) for pair in (*examples, *queries) for image in (pair.source, pair.target)}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"latents of one batch differ in shape: {sorted(shapes)}; encode all pairs at one data.size"
-            )
-        shape = shapes.pop()
-        noise, t = zip(*(chance for draw in draws for chance in self._chances(draw.index, shape)), strict=True)
-        return Batch(
-            tasks=tuple(draw.task for draw in draws),
-            example_source=_stack([pair.source for pair in examples]),
-            example_target=_stack([pair.target for pair in examples]),
-            query=_stack([pair.source for pair in queries]),
-            target=_stack([pair.target for pair in queries]),
-            noise=torch.stack(noise),
-            t=torch.cat(t),
-            text=_tensor(self.table.text).expand(len(draws), -1, -1),
+        each = zip(draws, queries, strict=True)
+        noise, t = zip(
+            *(one for draw, pair in each for one in self._noises(draw.index, pair.target.shape)), strict=True
         )
+        spoken = [None if draw.silent else pair for draw, pair in zip(draws, queries, strict=True)]
+        text, mask = texts_of(spoken, self.table.text)
+        shared = {
+            "tasks": tuple(draw.task for draw in draws), "target": stack([pair.target for pair in queries]),
+            "noise": torch.stack(noise), "t": torch.cat(t), "text": text,
+        }  # fmt: skip
+        sources = stack([pair.source for pair in queries])
+        if self.alone:
+            pooled = stack([self.table.pooled if pair is None else pair.pooled for pair in spoken])
+            return DiptychBatch(masked=sources, pooled=pooled, **shared)
+        examples = [self.table[draw.example] for draw in draws]
+        example = (stack([pair.source for pair in examples]), stack([pair.target for pair in examples]))
+        return Batch(example_source=example[0], example_target=example[1], query=sources, text_mask=mask, **shared)
 
-    def _chances(self, index: int, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    def _noises(self, index: int, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         """Noises and times of a sample, from a generator of its own, so that the batch it lands in changes nothing."""
         seed = int(np.random.SeedSequence((self.seed, index, 1)).generate_state(1, np.uint64)[0])
-        generator = torch.Generator().manual_seed(seed)
+        generator, law = torch.Generator().manual_seed(seed), LAWS[self.chances.law]
         return [
-            (torch.randn(shape, generator=generator), flow.logit_normal(1, generator, self.shift))
-            for _ in range(self.targets)
+            (torch.randn(shape, generator=generator), law(1, generator, self.chances.shift))
+            for _ in range(self.chances.targets)
         ]
+
+
+def _buckets(table: LatentTable, weights: Mapping[str, float], least: int) -> list[Bucket]:
+    """The training rows by size; over all buckets a task is drawn as often as its weight says, its rows alike."""
+    if min(weights.values(), default=0) < 0 or not sum(weights.values()) > 0:
+        raise ValueError(f"task weights {dict(weights)} must be >= 0 and not all zero")
+    found = {task: _groups(table, task, least) for task in weights}
+    if poor := [task for task, groups in found.items() if not groups]:
+        raise ValueError(
+            f"tasks {poor} have fewer than {least} training pairs of one size and group, and a sample takes as many; "
+            "add photographs, raise data.train_crops, or leave the task out of data.tasks"
+        )
+    sizes = sorted({size for groups in found.values() for size in groups})
+    buckets = []
+    for size in sizes:
+        rows = {task: groups[size] for task, groups in found.items() if size in groups}
+        share = [len(own) / sum(map(len, found[task].values())) for task, own in rows.items()]
+        chance = np.array([weights[task] * part for task, part in zip(rows, share, strict=True)])
+        buckets.append(Bucket(size, rows, chance))
+    return [bucket for bucket in buckets if bucket.chance.sum() > 0]
+
+
+def _groups(table: LatentTable, task: str, least: int) -> dict[tuple[int, int], Groups]:
+    """Rows of a task by size and, for analogies, by group; those that are large enough to be drawn from."""
+    found: dict[tuple[int, int], dict[str, list[int]]] = {}
+    for row in table.rows(task, "train"):
+        group = table.groups[row] or "" if least > 1 else ""
+        found.setdefault(tuple(map(int, table.sizes[row])), {}).setdefault(group, []).append(row)
+    large = {
+        size: tuple(np.array(rows) for _, rows in sorted(groups.items()) if len(rows) >= least)
+        for size, groups in found.items()
+    }
+    return {size: Groups(rows) for size, rows in large.items() if rows}
 
 
 def step_indices(step: int, batch_size: int, rank: int, world: int) -> range:
@@ -125,7 +192,7 @@ def step_indices(step: int, batch_size: int, rank: int, world: int) -> range:
 class Feed:
     """One worker's share of every step's batch, in micro batches."""
 
-    sampler: AnalogySampler
+    sampler: Sampler
     batch_size: int
     micro_batch: int
     rank: int = 0
@@ -134,20 +201,12 @@ class Feed:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks it can draw."""
-        return tuple(self.sampler.rows)
+        return self.sampler.tasks
 
-    def __call__(self, step: int) -> Iterator[Batch]:
+    def __call__(self, step: int) -> Iterator[AnyBatch]:
         """Micro batches of one optimizer step."""
         indices = step_indices(step, self.batch_size, self.rank, self.world)
         for start in range(0, len(indices), self.micro_batch):
             yield self.sampler.collate(
-                [self.sampler.draw(index) for index in indices[start : start + self.micro_batch]]
+                [self.sampler.draw(index, step) for index in indices[start : start + self.micro_batch]]
             )
-
-
-def _stack(images: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(images)).float()
-
-
-def _tensor(array: np.ndarray | Tensor) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.from_numpy(array)

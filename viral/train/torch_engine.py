@@ -1,85 +1,69 @@
-"""Steps by plain torch in one process: AdamW, clipping, accumulation."""
+"""Steps by plain torch in one process: an optimizer, clipping, accumulation, the average."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from viral.config import TrainConfig
-from viral.model.adapter import adapter_parameters
-from viral.train.loss import Losses, Objective
-from viral.train.sampler import Batch
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""AdamW's two running means, named as torch names them."""
-
-
-@dataclass(frozen=True)
-class TrainingTensors:
-    """What training has learnt, whole, by parameter name, on the CPU: independent of how many workers share it."""
-
-    adapter: dict[str, Tensor]
-    moments: dict[str, dict[str, Tensor]]
-    """`exp_avg` and `exp_avg_sq` of every parameter."""
-
-
-def adamw(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """The optimizer that every engine drives, over the adapter's parameters alone."""
-    return torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+from viral.model.adapter import adapter_parameters, experts_of
+from viral.train.average import Average, replaced
+from viral.train.batch import AnyBatch
+from viral.train.loss import Losses, Objective, Transformer
+from viral.train.optimizer import build_optimizer, copy, read_state, write_state
+from viral.train.state import TrainingTensors
 
 
 class TorchEngine:
     """One process, one device; takes the same steps as DeepSpeed with one worker, up to rounding."""
 
     def __init__(self, objective: Objective, config: TrainConfig) -> None:
-        self.objective, self.clip = objective, config.clip
+        self.objective, self.config = objective, config
         self.parameters = parameters = adapter_parameters(objective.transformer)
-        self.optimizer = adamw(parameters, config)
+        self.layers = len(experts_of(objective.transformer))
+        self.optimizer = build_optimizer(list(parameters.values()), config)
         self.micro_batches = config.batch_size // config.micro_batch
         self.device = next(iter(parameters.values())).device
+        self.average = Average(list(parameters.values()), config.ema) if config.ema else None
 
-    def losses(self, batch: Batch) -> Losses:
+    def losses(self, batch: AnyBatch) -> Losses:
         return Losses(*self.objective(batch.to(self.device)))
 
     def accumulate(self, loss: Float[Tensor, ""]) -> None:
         (loss / self.micro_batches).backward()
 
-    def step(self, learning_rate: float) -> float:
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
+    def step(self, step: int, learning_rate: float) -> float:
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(step + 1)
         return norm.item()
 
     def sum(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return values
 
     def state(self) -> TrainingTensors:
-        return whole(self.parameters, self.optimizer)
+        state = read_state(self.parameters, self.optimizer, self.config.optimizer)
+        if self.average is None:
+            return state
+        return replace(state, average=dict(zip(self.parameters, map(copy, self.average.tensors), strict=True)))
 
     def restore(self, tensors: TrainingTensors, steps: int) -> None:
-        fill(self.parameters, self.optimizer, tensors, steps)
+        write_state(self.parameters, self.optimizer, tensors, steps)
+        if self.average is not None:
+            for average, name in zip(self.average.tensors, self.parameters, strict=True):
+                average.copy_(tensors.average[name])
 
+    @contextmanager
+    def result(self) -> Iterator[Transformer]:
+        """The transformer with the adapter that is kept, for the length of the block."""
+        with replaced(self.parameters.values(), self._averages()):
+            yield self.objective.transformer
 
-def whole(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingTensors:
-    """Adapter and moments of an optimizer that holds every parameter whole."""
-    adapter = {name: _copy(parameter) for name, parameter in parameters.items()}
-    moments = {
-        moment: {name: _copy(optimizer.state[p][moment]) for name, p in parameters.items()} for moment in MOMENTS
-    }
-    return TrainingTensors(adapter, moments)
-
-
-def fill(
-    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: TrainingTensors, steps: int
-) -> None:
-    """Give an optimizer that holds every parameter whole its moments after `steps` steps."""
-    for name, parameter in parameters.items():
-        moments = {key: tensors.moments[key][name].to(parameter.device, copy=True) for key in MOMENTS}
-        optimizer.state[parameter] = {"step": torch.tensor(float(steps)), **moments}
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True)
+    def _averages(self) -> list[Tensor]:
+        return list(self.parameters.values()) if self.average is None else self.average.tensors

@@ -2,35 +2,31 @@
 
 import json
 import shutil
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-import ray
-from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError
-from ray.train import FailureConfig, ScalingConfig
+from ray.train import FailureConfig, ScalingConfig, ValidationConfig, ValidationTaskConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from viral.config import RunConfig
-from viral.data.latents import LatentTable
-from viral.storage import Storage
-from viral.tracking import Tracker, TrackerAway, tracking_server
+from viral.model.adapter_files import DIFFUSERS
+from viral.storage import Storage, local_folder
+from viral.tracking import Tracker, TrackerAway, parent_run, tracking_server
+from viral.train.export import beside_training, export_adapter
 from viral.train.follow import Mirror, following
 from viral.train.journal import read_journal
 from viral.train.run import Run, claim, describe_run, note
-from viral.train.sampler import AnalogySampler
-from viral.train.validation import Painter
-from viral.train.worker import STOPPED, Job, work
+from viral.train.validation import validate
+from viral.train.worker import STOPPED, Job, make_sampler, work
 
 DONE, RAY_RUNS = "done.json", "ray"
-PAINT_S = 60.0
-"""How long the end of a run waits for its last picture."""
+VALIDATION_S = 3600.0
+"""When a validation is given up; training never waits for one."""
 
 
 @dataclass(frozen=True)
@@ -62,30 +58,26 @@ def _train_alone(config: RunConfig, storage: Storage, run: Run) -> TrainResult:
     if storage.exists(DONE):
         print("training: done before with the same configuration and data, nothing to do", flush=True)
         return TrainResult(**json.loads(storage.read(DONE)) | {"skipped": True})
-    AnalogySampler(LatentTable(Storage(config.storage).join(config.latents)), config.seed)
+    make_sampler(config)  # tells what is wrong with the data before anything is started
     with tracking_server(config) as uri:
-        tracker = Tracker.open(uri, config, notes.get("run_id"), f"train-{run.fingerprint}")
+        name, parent = f"train-{run.fingerprint}", parent_run(uri, config)
+        tracker = Tracker.open(uri, config, notes.get("run_id"), name, parent)
         note(storage, run_id=tracker.run_id)
-        return _train(config, run, storage, Mirror(storage, tracker, notes.get("images", [])))
+        return _train(config, run, storage, Mirror(storage, tracker, notes.get("sent", [])))
 
 
 def _train(config: RunConfig, run: Run, storage: Storage, mirror: Mirror) -> TrainResult:
     _describe(config, run, mirror.tracker)
-    # A picture takes no processor of its own from the scheduler: the workers hold them all while they train.
-    painter = ray.remote(num_cpus=0, num_gpus=int(config.train.gpus))(Painter).remote(config, run.fingerprint)
     try:
         with following(storage, mirror, config.train.steps):
-            _fit(Job(config, run.fingerprint, run.base_sha256, painter), storage)
-            _wait_for_pictures(painter, config.train.steps)
+            fit(Job(config, run.fingerprint, run.base_sha256), storage)
     except BaseException:
         _close(mirror.tracker, "FAILED")
         raise
-    finally:
-        ray.kill(painter)
     return _finish(config, storage, mirror)
 
 
-def _fit(job: Job, storage: Storage) -> None:
+def fit(job: Job, storage: Storage) -> None:
     """Run Ray Train once. Its folder is disposable: it holds no checkpoint of ours and every attempt has its own.
 
     So a snapshot that Ray left damaged (it writes it in place) is never read again, and resuming is our loader's work.
@@ -94,18 +86,29 @@ def _fit(job: Job, storage: Storage) -> None:
     runs = storage.join(RAY_RUNS)
     if runs.is_local:
         shutil.rmtree(runs.folder(), ignore_errors=True)
+    filesystem, path = runs.filesystem
     train = job.config.train
     trainer = TorchTrainer(
         work,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=train.workers, use_gpu=train.gpus, resources_per_worker=_resources(train.gpus)
+            num_workers=train.workers,
+            use_gpu=train.gpus,
+            resources_per_worker=_resources(train.gpus),
+            label_selector=job.config.nodes.train or None,
         ),
         torch_config=TorchConfig(backend="nccl" if train.gpus else "gloo"),
         run_config=RayRunConfig(
             name=f"fit-{uuid.uuid4().hex[:8]}",
-            storage_path=str(runs),
+            storage_path=path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=train.max_failures),
+        ),
+        # Where the workers hold all GPUs, a validation waits until they are done.
+        validation_config=ValidationConfig(
+            partial(validate, config=job.config, fingerprint=job.fingerprint),
+            ValidationTaskConfig(timeout_s=VALIDATION_S),
+            beside_training(job.config),
         ),
     )
     try:
@@ -128,14 +131,6 @@ def _raise_reason(storage: Storage) -> None:
         raise ValueError(reason)
 
 
-def _wait_for_pictures(painter: ActorHandle, step: int) -> None:
-    """Calls of an actor run in order, so when this last one is answered all are; a picture never fails a run."""
-    try:
-        ray.get(painter.paint.remote(step), timeout=PAINT_S)
-    except (GetTimeoutError, RayActorError) as error:
-        print(f"the last validation pictures are missing: {type(error).__name__}", flush=True)
-
-
 def _describe(config: RunConfig, run: Run, tracker: Tracker) -> None:
     """Log what the run is made of."""
     workers = {
@@ -153,8 +148,10 @@ def _finish(config: RunConfig, storage: Storage, mirror: Mirror) -> TrainResult:
     try:
         if mirror.away is not None:
             raise TrackerAway(mirror.away)
-        with _local(adapter) as folder:
+        with local_folder(adapter) as folder:
             mirror.tracker.log_adapter(folder)
+        with local_folder(export_adapter(config)) as folder:
+            mirror.tracker.log_diffusers(folder / DIFFUSERS, config.base_folder())
         mirror.tracker.finish()
     except TrackerAway as error:
         raise ValueError(
@@ -165,15 +162,6 @@ def _finish(config: RunConfig, storage: Storage, mirror: Mirror) -> TrainResult:
     result = TrainResult(str(adapter), mirror.tracker.run_id, config.train.steps, last["loss"])
     storage.write(DONE, json.dumps(asdict(result), indent=1).encode())
     return result
-
-
-@contextmanager
-def _local(place: Storage) -> Iterator[Path]:
-    """A local copy of a folder of small files."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in place.list():
-            (Path(folder) / name).write_bytes(place.read(name))
-        yield Path(folder)
 
 
 def _close(tracker: Tracker, status: str) -> None:

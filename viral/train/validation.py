@@ -1,106 +1,98 @@
-"""Validation pictures: one test analogy per task as the adapter paints it at a checkpoint, in a process of its own."""
+"""Validation at a checkpoint: test rows as the adapter paints them, a grid of pictures and a score for each task.
+
+Ray Train runs it as a task of its own (`ValidationConfig`), with its own copy of the model and the VAE, while training
+goes on.
+"""
 
 import io
+import json
 
 import numpy as np
-import torch
-from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
-from torch import Tensor
+from ray.train import Checkpoint as RayCheckpoint
 
 from viral.config import RunConfig
-from viral.data.latents import LatentPair, LatentTable
+from viral.data.latents import LatentTable
+from viral.evaluation.metrics import METRICS
 from viral.model.adapter import add_adapter, load_adapter_state
-from viral.model.backbone import load_backbone
-from viral.model.roles import ANALOGY
-from viral.model.velocity import EditVelocity
-from viral.sampling.denoise import denoise, start_noise
+from viral.model.architecture import is_fill
 from viral.storage import Storage
+from viral.tasks import describe_task
 from viral.train.checkpoint import Checkpoints
+from viral.train.paint import AnalogyPainter, DiptychPainter, Picture, Row
 
-STEPS = 8
-"""Denoising steps of a validation picture; enough to see what is learnt, cheap beside the training."""
-COLUMNS = ("A", "A'", "B", "output", "truth")
+PLACE = "validation"
+ROWS = 2
+"""Test rows of each task that are painted; the first is shown."""
 MARGIN, CAPTION = 96, 14
+MASKED = "masked_error"
+"""The metric that needs masks, which latents lack; PSNR stands in for it."""
 
 
-def grid_name(step: int) -> str:
-    """File of the grid painted at a step."""
-    return f"step-{step:06d}.png"
+def validate(checkpoint: RayCheckpoint, config: RunConfig, fingerprint: str, step: int) -> dict[str, float]:
+    """Paint and score the checkpoint of `step` (Ray's `checkpoint` only points to it); scores by name.
+
+    The rows and their noise are the same at every step. Nothing is done where the checkpoint was dropped meanwhile or
+    no task has test rows.
+    """
+    train, table = Storage(config.storage).join("train"), LatentTable(Storage(config.storage).join(config.latents))
+    checkpoints, fill = Checkpoints(train.join("checkpoints"), fingerprint), is_fill(config.base_folder(), config.model)
+    rows = choose_rows(table, config.seed, alone=fill)
+    if step not in checkpoints.steps() or not rows:
+        return {}
+    painter = (DiptychPainter if fill else AnalogyPainter)(config, table)
+    add_adapter(painter.transformer, config.adapter, config.seed)
+    load_adapter_state(painter.transformer, checkpoints.load(step).tensors.result)
+    painted = list(painter([row for _, row in rows]))
+    tasks = [task for task, _ in rows]
+    scores = _scores(config, tasks, painted)
+    shown = {task: pictures for task, pictures in reversed(list(zip(tasks, painted, strict=True)))}
+    place = train.join(PLACE)
+    place.write(f"{_name(step)}.json", json.dumps(scores, indent=1).encode())
+    place.write(f"{_name(step)}.png", _png(draw_grid(dict(sorted(shown.items())), painter.COLUMNS)))
+    return scores
 
 
-def grid_step(name: str) -> int:
-    """Inverse of `grid_name`."""
-    return int(name.removeprefix("step-").removesuffix(".png"))
+def choose_rows(table: LatentTable, seed: int, alone: bool = False) -> list[tuple[str, Row]]:
+    """The fixed rows of every task, from pictures kept apart, each with an example that it may meet; or `alone`."""
+    chosen = []
+    for task in table.tasks:
+        rows, rng = table.rows(task, "test"), np.random.default_rng(seed)
+        for query in rng.permutation(rows)[:ROWS]:
+            others = [row for row in rows if row != query and table.groups[row] == table.groups[query]]
+            others = [query] if alone else others
+            if others:
+                chosen.append((task, (table[int(rng.choice(others))], table[int(query)])))
+    return chosen
 
 
-class Painter:
-    """Paints grids from checkpoints; holds a model of its own, so that no training worker waits for it."""
-
-    def __init__(self, config: RunConfig, fingerprint: str) -> None:
-        torch.set_num_threads(1)
-        train = Storage(config.storage).join("train")
-        self.checkpoints, self.place = Checkpoints(train.join("checkpoints"), fingerprint), train.join("validation")
-        device = "cuda" if config.train.gpus else "cpu"
-        dtype = torch.bfloat16 if config.train.gpus else torch.float32
-        self.backbone = load_backbone(config.base_folder(), ("transformer", "vae"), device, dtype, config.model)
-        self.transformer = self.backbone.transformer
-        self.mode = config.train.context
-        add_adapter(self.transformer, config.adapter, config.seed)
-        table = LatentTable(Storage(config.storage).join(config.latents))
-        self.text = torch.from_numpy(table.text)[None].to(device, dtype)
-        self.analogies = {
-            task: pair for task in table.tasks if (pair := _analogy(table, task, config.seed)) is not None
-        }
-        self.context = [self._stack([images[i] for images in self._images()]) for i in range(len(COLUMNS) - 1)]
-
-    def paint(self, step: int) -> bool:
-        """Write the grid of a checkpoint; false where the checkpoint has been dropped or there is nothing to paint."""
-        if step not in self.checkpoints.steps() or not self.analogies:
-            return False
-        load_adapter_state(self.transformer, self.checkpoints.load(step).tensors.adapter)
-        source, target, query, truth = self.context
-        velocity = EditVelocity(self.transformer, [source, target, query], ANALOGY, self.text, mode=self.mode)
-        noise = start_noise(list(range(len(self.analogies))), velocity.shape).to(self.text.device)
-        output = denoise(velocity, self.backbone.scheduler, noise, STEPS)
-        columns = [self.backbone.decode_latents(latents) for latents in (source, target, query, output, truth)]
-        self.place.write(grid_name(step), _png(_draw(columns, list(self.analogies))))
-        return True
-
-    def _images(self) -> list[tuple[np.ndarray, ...]]:
-        return [(a.source, a.target, b.source, b.target) for a, b in self.analogies.values()]
-
-    def _stack(self, images: list[np.ndarray]) -> Float[Tensor, "b z h w"]:
-        return (
-            torch.from_numpy(np.stack(images)).to(self.text.device, self.text.dtype)
-            if images
-            else torch.empty(0, 1, 1, 1)
-        )
+def _scores(config: RunConfig, tasks: list[str], painted: list[tuple[Picture, ...]]) -> dict[str, float]:
+    """Mean of each task's metric, against the truth as the VAE shows it."""
+    found: dict[str, list[float]] = {}
+    for task, (*_, output, truth) in zip(tasks, painted, strict=True):
+        metric = describe_task(task, config.tasks).metric
+        metric = "psnr" if metric == MASKED else metric
+        found.setdefault(f"validation/{task}/{metric}", []).append(METRICS[metric](output, truth, None))
+    return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def _analogy(table: LatentTable, task: str, seed: int) -> tuple[LatentPair, LatentPair] | None:
-    """The fixed example and query of a task, from photographs kept apart; none where there are fewer than two pairs."""
-    rows = table.rows(task, "test")
-    if len(rows) < 2:
-        return None
-    example, query = np.random.default_rng(seed).choice(rows, size=2, replace=False)
-    return table[int(example)], table[int(query)]
-
-
-def _draw(columns: list[Float[Tensor, "b 3 y x"]], tasks: list[str]) -> UInt8[np.ndarray, "y x 3"]:
-    """A row per task, with its name beside it and what the columns are above."""
-    pixels = rearrange(torch.stack(columns).float(), "n b c y x -> (b y) (n x) c")
-    pictures = ((pixels + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
-    height, width = columns[0].shape[2:]
-    sheet = Image.new("RGB", (MARGIN + pictures.shape[1], CAPTION + pictures.shape[0]), "white")
-    sheet.paste(Image.fromarray(pictures), (MARGIN, CAPTION))
+def draw_grid(rows: dict[str, tuple[Picture, ...]], columns: tuple[str, ...]) -> UInt8[np.ndarray, "y x 3"]:
+    """A row of pictures per task, with its name beside it and what the columns are above."""
+    height, width = (max(pictures[0].shape[i] for pictures in rows.values()) for i in (0, 1))
+    sheet = Image.new("RGB", (MARGIN + width * len(columns), CAPTION + height * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)
-    for i, task in enumerate(tasks):
+    for i, (task, pictures) in enumerate(rows.items()):
+        for j, picture in enumerate(pictures):
+            sheet.paste(Image.fromarray(picture), (MARGIN + j * width, CAPTION + i * height))
         pen.text((4, CAPTION + i * height + height // 2 - 6), task, fill="black")
-    for i, name in enumerate(COLUMNS):
-        pen.text((MARGIN + i * width + 4, 1), name, fill="black")
+    for j, name in enumerate(columns):
+        pen.text((MARGIN + j * width + 4, 1), name, fill="black")
     return np.asarray(sheet)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
 
 
 def _png(pixels: UInt8[np.ndarray, "y x 3"]) -> bytes:

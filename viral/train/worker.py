@@ -5,29 +5,36 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from ray import train as ray_train
-from ray.actor import ActorHandle
+from ray.train import Checkpoint as RayCheckpoint
+from ray.train import ValidationTaskConfig
 
 from viral.config import RunConfig
 from viral.data.latents import LatentTable
 from viral.model.adapter import AdapterCard, adapter_parameters, add_adapter, load_adapter_state, save_adapter
+from viral.model.architecture import is_fill
 from viral.model.backbone import load_backbone
+from viral.model.flux import load_flux
 from viral.model.licences import licence_of
 from viral.model.loading import base_path
 from viral.model.out_of_memory import naming_remedies, training_remedies
+from viral.sampling.diptych import RELEASED_PROMPT
 from viral.storage import Storage
 from viral.tasks import describe_task
 from viral.train.checkpoint import Checkpoint, Checkpoints
 from viral.train.engine import DeepSpeedEngine
-from viral.train.journal import Journal
+from viral.train.journal import NAME, Journal, machine_journal
 from viral.train.loop import Hooks, NonFiniteLoss, train
-from viral.train.loss import Objective
+from viral.train.loss import Objective, Transformer, Weighting
 from viral.train.machine import system_metrics
 from viral.train.meter import Record
-from viral.train.sampler import AnalogySampler, Feed
+from viral.train.model_card import CARD_TEXT, model_card
+from viral.train.recompute import checkpoint_blocks
+from viral.train.router_picture import PLACE as ROUTER
+from viral.train.router_picture import draw_router
+from viral.train.sampler import Chances, Feed, Sampler
 
 STOPPED = "stopped.json"
 """Why the run stopped for good: a reason that trying again would only meet again."""
@@ -40,7 +47,31 @@ class Job:
     config: RunConfig
     fingerprint: str
     base_sha256: str
-    painter: ActorHandle | None
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Which worker this is."""
+
+    rank: int
+    world: int
+    node: int
+    local_rank: int
+    local_world: int
+
+    @classmethod
+    def taken(cls) -> "Seat":
+        """This process's, as Ray Train gave it."""
+        context = ray_train.get_context()
+        return cls(
+            context.get_world_rank(), context.get_world_size(), context.get_node_rank(), context.get_local_rank(),
+            context.get_local_world_size(),
+        )  # fmt: skip
+
+    @property
+    def first(self) -> bool:
+        """Whether it writes what is written once a run."""
+        return self.rank == 0
 
 
 def work(told: dict[str, Job]) -> None:
@@ -50,31 +81,28 @@ def work(told: dict[str, Job]) -> None:
     if storage.exists(STOPPED):
         return  # started again after a failure that would only come again
     try:
-        _work(job, storage)
+        _work(job, storage, Seat.taken())
     except (NonFiniteLoss, ValueError) as error:
         storage.write(STOPPED, json.dumps({"reason": str(error)}).encode())
         raise
 
 
-def _work(job: Job, storage: Storage) -> None:
-    context, config = ray_train.get_context(), job.config
-    first = context.get_world_rank() == 0
-    _settle(config, context.get_local_world_size())
+def _work(job: Job, storage: Storage, seat: Seat) -> None:
+    config = job.config
+    _settle(config, seat.local_world)
     checkpoints = Checkpoints(storage.join("checkpoints"), job.fingerprint)
     checkpoint, troubles = checkpoints.newest()
-    if first:
+    if seat.first:
         print(f"base {config.base}, under {licence_of(config.base_folder(), config.model.revision)}", flush=True)
         _tell(checkpoint, troubles)
-    journal = Journal(storage) if first else None
     with naming_remedies("training", training_remedies(config)):
-        engine = _engine(config, checkpoint)
-        feed = _feed(config, context.get_world_rank(), context.get_world_size())
-        train(engine, feed, config, _hooks(job, engine, checkpoints, journal), checkpoint.step if checkpoint else 0)
-    with engine.gathered() as transformer:
-        if first:
+        engine, feed = make_engine(config, checkpoint), make_feed(config, seat.rank, seat.world)
+        reporter = Reporter(storage, engine, checkpoints, seat)
+        train(engine, feed, config, reporter.hooks(), checkpoint.step if checkpoint else 0)
+    with engine.result() as transformer:
+        if seat.first:
             _keep(job, transformer)
-    if journal is not None:
-        journal.close()
+    reporter.close()
 
 
 def _settle(config: RunConfig, local_workers: int) -> None:
@@ -85,59 +113,100 @@ def _settle(config: RunConfig, local_workers: int) -> None:
         torch.set_float32_matmul_precision("high")
 
 
-def _engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine:
-    device = f"cuda:{torch.cuda.current_device()}" if config.train.gpus else "cpu"
-    transformer = load_backbone(config.base_folder(), ("transformer",), device, config=config.model).transformer
-    if config.train.gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
+def make_engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine:
+    """The engine of a run at its start or after a checkpoint, over the process group that is already there."""
+    transformer = open_transformer(config)
     add_adapter(transformer, config.adapter, config.seed)
     for parameter in adapter_parameters(transformer).values():
         parameter.data = parameter.data.float()
     if checkpoint is not None:
         load_adapter_state(transformer, checkpoint.tensors.adapter)
-    objective = Objective(transformer, config.adapter.balance_weight, config.train.weigh_edits, config.train.context)
-    engine = DeepSpeedEngine(objective, config.train)
+    engine = DeepSpeedEngine(Objective(transformer, Weighting.of(config), config.train.context), config.train)
     if checkpoint is not None:
         engine.restore(checkpoint.tensors, checkpoint.step)
     return engine
 
 
-def _feed(config: RunConfig, rank: int, world: int) -> Feed:
+def open_transformer(config: RunConfig) -> Transformer:
+    """The frozen transformer of either base, as training holds it."""
+    device = f"cuda:{torch.cuda.current_device()}" if config.train.gpus else "cpu"
+    load = load_flux if is_fill(config.base_folder(), config.model) else load_backbone
+    transformer = load(config.base_folder(), ("transformer",), device, config=config.model).transformer
+    assert transformer is not None
+    if config.train.gradient_checkpointing:
+        checkpoint_blocks(transformer, config.train.keep_attention)
+    return transformer
+
+
+def make_sampler(config: RunConfig) -> Sampler:
+    """The sampler of a run on its latents; `ValueError` where they are unfit."""
     table = LatentTable(Storage(config.storage).join(config.latents))
-    weights = {task: describe_task(task).weight for task in table.tasks}
-    sampler = AnalogySampler(table, config.seed, weights, config.train.targets, config.train.time_shift)
-    return Feed(sampler, config.train.batch_size, config.train.micro_batch, rank, world)
+    tasks = {name: describe_task(name, config.tasks) for name in table.tasks}
+    weights = {name: task.weight if task.trains else 0.0 for name, task in tasks.items()}
+    alone = is_fill(config.base_folder(), config.model)
+    return Sampler(table, config.seed, weights, Chances.of(config.train), alone)
 
 
-def _hooks(job: Job, engine: DeepSpeedEngine, checkpoints: Checkpoints, journal: Journal | None) -> Hooks:
-    def on_log(record: Record) -> None:
-        if journal is not None:
-            journal.add(record, system_metrics())
-        # Ray's own state of the run is disposable: no checkpoint is reported, ours are found by our own loader.
+def make_feed(config: RunConfig, rank: int, world: int) -> Feed:
+    """One worker's share of the samples."""
+    return Feed(make_sampler(config), config.train.batch_size, config.train.micro_batch, rank, world)
+
+
+class Reporter:
+    """What a worker tells of its run: figures, pictures of the router, checkpoints."""
+
+    def __init__(self, storage: Storage, engine: DeepSpeedEngine, checkpoints: Checkpoints, seat: Seat) -> None:
+        self.storage, self.engine, self.checkpoints, self.seat = storage, engine, checkpoints, seat
+        self.record: Record | None = None
+        name = NAME if seat.first else machine_journal(seat.node)
+        self.journal = Journal(storage, name) if seat.local_rank == 0 else None
+
+    def hooks(self) -> Hooks:
+        """For the loop."""
+        return Hooks(self._on_log, self._on_checkpoint)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.journal is not None:
+            self.journal.close()
+
+    def _on_log(self, record: Record) -> None:
+        self.record = record
+        if self.journal is not None:
+            figures = record.metrics if self.seat.first else {}
+            self.journal.add(record.step, {**figures, **system_metrics(self.seat.node)})
         ray_train.report({"step": record.step, "loss": record.metrics["loss"]})
 
-    def on_checkpoint(step: int) -> None:
-        tensors = engine.state()
-        if journal is not None:
-            checkpoints.save(step, tensors)
-            if job.painter is not None:
-                job.painter.paint.remote(step)
+    def _on_checkpoint(self, step: int) -> None:
+        tensors = self.engine.state()
+        if not self.seat.first:
+            return ray_train.report({"step": step})
+        # It is whole in our own storage before anybody goes on. What Ray is told of is a pointer to it, for the task
+        # that validates it: Ray's own state of a run is disposable, and our loader finds checkpoints itself.
+        self.checkpoints.save(step, tensors)
+        if self.record is not None and self.record.expert_use.size:
+            self.storage.join(ROUTER).write(f"step-{step:06d}.png", draw_router(self.record.expert_use, step))
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "checkpoint").write_text(f"{self.checkpoints.storage}/step-{step:06d}.safetensors\n")
+            pointer = RayCheckpoint.from_directory(folder)
+            ray_train.report(
+                {"step": step}, checkpoint=pointer, validation=ValidationTaskConfig(fn_kwargs={"step": step})
+            )
 
-    return Hooks(on_log, on_checkpoint)
 
-
-def _keep(job: Job, transformer: Any) -> None:
+def _keep(job: Job, transformer: Transformer) -> None:
     """Put the trained adapter under storage/adapter, its card last."""
     place = Storage(job.config.storage).join("adapter")
     with tempfile.TemporaryDirectory() as folder:
         card = save_adapter(transformer, Path(folder), card_of(job.config, job.base_sha256))
-        for name in (*card.files, "card.json"):
+        (Path(folder) / CARD_TEXT).write_text(model_card(card, job.config))
+        for name in (*card.files, CARD_TEXT, "card.json"):
             place.write(name, (Path(folder) / name).read_bytes())
 
 
 def card_of(config: RunConfig, base_sha256: str) -> AdapterCard:
     """The card of what `config` trains; class of the base and files are for `save_adapter` to add."""
-    hub = not Path(config.base_folder()).is_dir()
+    hub, fill = not Path(config.base_folder()).is_dir(), is_fill(config.base_folder(), config.model)
     return AdapterCard(
         adapter=config.adapter,
         base=config.base,
@@ -145,7 +214,8 @@ def card_of(config: RunConfig, base_sha256: str) -> AdapterCard:
         # The hub's cache keeps a snapshot under the name of its commit.
         base_revision=base_path(config.base, config.model).name if hub else None,
         role_numbering=config.train.role_numbering,
-        text="none",
+        text=config.train.text,
+        prompt=config.train.prompt or (RELEASED_PROMPT if fill else None),
         context=config.train.context,
         size=config.data.size,
         steps=config.train.steps,
