@@ -100,6 +100,9 @@ def test_rack_description_passes_rays_own_validation():
     config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
     validate_config(config)
     assert config["provider"]["type"] == "local"
+    (kind,) = config["available_node_types"].values()
+    assert (kind["min_workers"], kind["max_workers"]) == (0, len(config["provider"]["worker_ips"]))
+    assert "--num-gpus=0" in config["head_start_ray_commands"][-1]
     starts = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
     assert all("RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=" in command for command in starts)
 

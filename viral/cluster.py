@@ -83,6 +83,8 @@ def _authenticate() -> None:
 
 def _start_local() -> None:
     """Start a local cluster; once more where the machine was too busy for Ray's patience."""
+    # Serve gives its proxy 5 s to import itself and then starts another.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with _search_path(checkout()):
