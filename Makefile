@@ -8,7 +8,7 @@ PHOTOS ?=
 CONFIG ?= jobs/configs/tiny.yaml
 OVERRIDES := $(if $(IMAGES),images=$(IMAGES) storage=runs/$(notdir $(abspath $(IMAGES))))
 
-.PHONY: setup demo serve test chaos check format bench pretrain lock clean
+.PHONY: setup demo serve test chaos check format bench bench-gpu bench-growth pretrain lock clean
 
 setup: $(READY)
 
@@ -44,6 +44,14 @@ format: setup
 
 bench: setup ## speed against peers, one row with ONLY=C1
 	$(RUN) tests/benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
+
+bench-growth: setup ## how costs grow, drawn into docs/performance/
+	$(RUN) tests/benchmarks/growth.py
+
+bench-gpu: ## full width on one GPU; installs what it needs beside the torch that is there
+	@test -x .venv-gpu/bin/python || $(PYTHON) -m venv --system-site-packages .venv-gpu
+	@.venv-gpu/bin/python -m pip install --quiet torch diffusers==0.42.1 peft==0.21.2 einops jaxtyping pydantic pyyaml
+	.venv-gpu/bin/python tests/benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))
 
 pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
 	$(RUN) jobs/pretrain_tiny.py $(PHOTOS)

@@ -1,7 +1,8 @@
-"""What the platform exists for against what people would use instead, in one process: a table, and bench.json.
+"""What the platform exists for against what people would use instead, in one run: a table, and bench.json.
 
-Both arms run in turn on one thread; processor time, least of seven runs, median ratio of five such repeats. A row
-whose arms disagree has no ratio. Rows of one race share our arm; `--only` takes an id, or its part before the dot.
+C1 to C14: both arms in turn on one thread of one process; processor time, least of seven runs, median ratio of five
+such repeats. C15 to C17 start Ray, take the arms in turn and say what they time. A row whose arms disagree has no
+ratio. Rows of one race share our arm; `--only` takes an id, or its part before the dot.
 """
 
 import argparse
@@ -12,16 +13,26 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import rows_context
-import rows_data
-import rows_filter
-import rows_moe
-import rows_training
-import rows_vae
-import torch
-from rich.console import Console
-from rich.table import Table
-from timing import Race, Row, run_race
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # serve/ runs from the checkout
+
+import rows_annotation  # noqa: E402
+import rows_context  # noqa: E402
+import rows_data  # noqa: E402
+import rows_distributed  # noqa: E402
+import rows_filter  # noqa: E402
+import rows_mining  # noqa: E402
+import rows_moe  # noqa: E402
+import rows_serving  # noqa: E402
+import rows_training  # noqa: E402
+import rows_vae  # noqa: E402
+import torch  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from timing import Race, Row, run_race  # noqa: E402
+
+from viral.cluster import connect  # noqa: E402
+from viral.config import RunConfig  # noqa: E402
 
 RACES: dict[tuple[str, ...], Callable[[], Race]] = {
     ("C1", "C2", "C3", "C4"): rows_moe.mixtures,
@@ -36,21 +47,18 @@ RACES: dict[tuple[str, ...], Callable[[], Race]] = {
     ("C10", "C10.full"): rows_training.step,
     ("C11", "C11.ours"): rows_training.targets,
     ("C12.parquet", "C12.files"): rows_data.random_reads,
+    ("C13",): rows_mining.small_decode,
+    ("C14.kmeans",): rows_mining.k_means,
+    ("C14.neighbours",): rows_mining.exact_neighbours,
     ("V1",): rows_vae.encode_frames,
 }
 """What builds a race, by the rows that it gives."""
-
-NOT_BUILT = {
-    "C13": ("our decode to 224 pixels for embedding", "PIL full decode and resize", 2.3, 3.1),
-    "C14.kmeans": ("K-Means, 20K x 768", "scikit-learn", 0.9, 1.0),
-    "C14.neighbours": ("exact neighbours, 20K x 768", "scikit-learn", 1.4, 1.6),
-    "C15": ("Ray Data annotation pipeline, CPU-seconds an image", "the same work in a plain loop", 0.8, 1.0),
-    "C15.growth": ("Ray Data annotation pipeline, 2 actors over 1", "1 actor", 1.6, 2.0),
-    "C16.latency": ("the same edit through HTTP and Serve, milliseconds added", "an echo application", 20, 0),
-    "C16.replicas": ("the same edit through HTTP and Serve, 2 replicas over 1", "1 replica", 1.6, 2.0),
-    "C17": ("training step through Ray Train and ZeRO-1, 2 workers", "torch DDP by hand", 0.95, 1.0),
+ON_RAY: dict[tuple[str, ...], Callable[[], list[Row]]] = {
+    ("C15", "C15.growth"): rows_annotation.annotation,
+    ("C16.latency", "C16.replicas"): rows_serving.serving,
+    ("C17",): rows_distributed.two_workers,
 }
-"""Claims that nothing measures yet."""
+"""What measures rows on a Ray cluster."""
 
 
 def belongs(name: str, only: str | None) -> bool:
@@ -59,17 +67,19 @@ def belongs(name: str, only: str | None) -> bool:
 
 def measure(only: str | None) -> list[Row]:
     rows: list[Row] = []
-    for names, build in RACES.items():
-        if any(belongs(name, only) for name in names):
-            print("measuring", *(name for name in names if belongs(name, only)), file=sys.stderr, flush=True)
-            race = build()
-            rows += run_race(replace(race, peers=tuple(p for p in race.peers if belongs(p.id, only))))
-    rows += [
-        Row(name, workload, peer, None, None, None, bar, floor, "not built yet", False)
-        for name, (workload, peer, bar, floor) in NOT_BUILT.items()
-        if belongs(name, only)
-    ]
+    for names in chosen(RACES, only):
+        race = RACES[names]()
+        rows += run_race(replace(race, peers=tuple(peer for peer in race.peers if belongs(peer.id, only))))
+    if any(belongs(name, only) for names in ON_RAY for name in names):
+        with connect(RunConfig()):
+            for names in chosen(ON_RAY, only):
+                rows += [row for row in ON_RAY[names]() if belongs(row.id, only)]
     return rows
+
+
+def chosen(builders: dict[tuple[str, ...], Callable], only: str | None) -> list[tuple[str, ...]]:
+    """Keys of the builders that give a wanted row, each announced when its turn comes."""
+    return [names for names in builders if any(belongs(name, only) for name in names)]
 
 
 def show(rows: list[Row]) -> Table:
@@ -78,7 +88,8 @@ def show(rows: list[Row]) -> Table:
         ours, theirs = ("" if value is None else f"{1000 * value:.1f}" for value in (row.ours, row.theirs))
         ratio = "none" if row.ratio is None else f"{row.ratio:.2f}"
         figures = (ours, theirs, ratio, f"{row.bar:.2f}", f"{row.floor:.2f}")
-        table.add_row(row.id, row.workload, row.peer, *figures, row.gate, "yes" if row.passed else "no")
+        verdict = {True: "yes", False: "no", None: "not measured"}[row.passed]
+        table.add_row(row.id, row.workload, row.peer, *figures, row.gate, verdict)
     return table
 
 
@@ -89,7 +100,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = measure(only)
     if not rows:
-        parser.error(f"no row is called {only!r}; the rows are {[*sum(RACES, ()), *NOT_BUILT]}")
+        parser.error(f"no row is called {only!r}; the rows are {[*sum([*RACES, *ON_RAY], ())]}")
     Path("bench.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     Console(width=180).print(show(rows))
 

@@ -1,6 +1,7 @@
 """C1-C5: MoE-LoRA on one linear layer, forward and backward, and plain LoRA."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from peft import ArrowConfig, LoraConfig, inject_adapter_in_model
@@ -11,10 +12,26 @@ from torch.nn import functional as F
 from viral.config import AdapterConfig
 from viral.model.moe_lora import MoELoRALinear
 
-WIDE, NARROW, RANK, TOP_K, TOKENS = 1024, 256, 16, 2, 2048
-ROUTER = "arrow_router"
+TOP_K, ROUTER = 2, "arrow_router"
+RANK, TOKENS = 16, 2048
 
 Forward = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A linear layer with experts, and where it is."""
+
+    experts: int
+    wide: int = 1024
+    narrow: int = 256
+    rank: int = RANK
+    tokens: int = TOKENS
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    def __str__(self) -> str:
+        return f"{self.wide} to {self.narrow}, N={self.experts}, r={self.rank}, top-{TOP_K}, {self.tokens} tokens"
 
 
 class Setup:
@@ -24,25 +41,25 @@ class Setup:
     router's rows are those vectors, and the input is moved to where all logits are positive.
     """
 
-    def __init__(self, experts: int) -> None:
-        self.workload = (
-            f"MoE-LoRA forward+backward, {WIDE} to {NARROW}, N={experts}, r={RANK}, top-{TOP_K}, {TOKENS} tokens"
-        )
-        generator = torch.Generator().manual_seed(0)
-        config = AdapterConfig(num_experts=experts, expert_rank=RANK, expert_alpha=RANK, top_k=TOP_K)
-        self.layer = layer = MoELoRALinear(nn.Linear(WIDE, NARROW), config, generator)
+    def __init__(self, size: Size) -> None:
+        self.size = size
+        generator, rank = torch.Generator().manual_seed(0), size.rank
+        config = AdapterConfig(num_experts=size.experts, expert_rank=rank, expert_alpha=rank, top_k=TOP_K)
+        self.layer = layer = MoELoRALinear(nn.Linear(size.wide, size.narrow), config, generator)
         nn.init.normal_(layer.lora_B, generator=generator)
-        self.down = [nn.Parameter(a.detach().clone()) for a in layer.lora_A.split(RANK)]
-        self.up = [nn.Parameter(b.detach().clone()) for b in layer.lora_B.split(RANK, 1)]
-        self.arrow = arrow_layer(layer.base, self.down, self.up)
-        x = torch.randn(TOKENS, WIDE, generator=generator)
+        layer.to(size.device).base.to(size.dtype)  # as in training: the adapter is float32 beside its base
+        self.down = [nn.Parameter(a.detach().to(size.dtype, copy=True)) for a in layer.lora_A.split(rank)]
+        self.up = [nn.Parameter(b.detach().to(size.dtype, copy=True)) for b in layer.lora_B.split(rank, 1)]
+        self.arrow = arrow_layer(layer.base, self.down, self.up, rank)
+        x = torch.randn(size.tokens, size.wide, generator=generator).to(size.device)
         with torch.no_grad():
-            self.arrow(x[:1])  # makes the prototypes
-            router = self.arrow.lora_arrow[ROUTER].prototypes
-            layer.lora_router.copy_(router)
-            x += torch.linalg.pinv(router) @ torch.full((experts,), 6.0)
-        self.router, self.x = nn.Parameter(router.clone()), x.requires_grad_()
-        self.upstream = torch.randn(TOKENS, NARROW, generator=generator)
+            self.arrow(x[:1].to(size.dtype))  # makes the prototypes
+            router = self.arrow.lora_arrow[ROUTER].prototypes.float()
+            x += torch.linalg.pinv(router) @ torch.full((size.experts,), 6.0, device=size.device)
+        self.router = nn.Parameter(router.to(size.dtype))
+        layer.lora_router.data.copy_(self.router)
+        self.x = x.to(size.dtype).requires_grad_()
+        self.upstream = torch.randn(size.tokens, size.narrow, generator=generator).to(size.device, size.dtype)
 
     def ours(self) -> Result:
         y, dx, da, db, dr = self._step(self.layer, (self.layer.lora_A, self.layer.lora_B, self.layer.lora_router))
@@ -87,7 +104,7 @@ class Setup:
         ends = torch.histc(expert.float(), len(down), 0, len(down) - 1).cumsum(0, dtype=torch.int32)
         hidden = F.grouped_mm(x.index_select(0, order // TOP_K), down.transpose(1, 2), offs=ends)
         y = F.grouped_mm(hidden, up.transpose(1, 2), offs=ends) * weights.flatten()[order, None]
-        back = torch.empty_like(order).scatter(0, order, torch.arange(len(order)))
+        back = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=x.device))
         return self.layer.base(x) + y.index_select(0, back).view(len(x), TOP_K, -1).sum(1)
 
     def grouped_step(self) -> Result:
@@ -96,14 +113,14 @@ class Setup:
         return {"y": y, "x": dx, "A": da.flatten(0, 1), "B": torch.cat(list(db), 1), "router": dr}
 
 
-def arrow_layer(base: nn.Linear, down: list[nn.Parameter], up: list[nn.Parameter]) -> nn.Module:
+def arrow_layer(base: nn.Linear, down: list[nn.Parameter], up: list[nn.Parameter], rank: int) -> nn.Module:
     """peft's Arrow over `base` with these experts, all trained; its own router is not."""
     model, names = nn.Sequential(base), [f"task_{e}" for e in range(len(down))]
     for name in names:
-        inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=["0"]), model, name)
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=["0"]), model, name)
     arrow = ArrowConfig(top_k=TOP_K, router_temperature=1.0)
     arrow.task_adapter_names, arrow.gks_adapter_names = names, []
-    inject_adapter_in_model(LoraConfig(r=RANK, arrow_config=arrow, target_modules=["0"]), model, ROUTER)
+    inject_adapter_in_model(LoraConfig(r=rank, arrow_config=arrow, target_modules=["0"]), model, ROUTER)
     layer = model[0]
     layer.set_adapter(ROUTER)
     for name, a, b in zip(names, down, up, strict=True):
@@ -113,7 +130,7 @@ def arrow_layer(base: nn.Linear, down: list[nn.Parameter], up: list[nn.Parameter
 
 def mixtures() -> Race:
     """C1-C4 at four experts."""
-    setup = Setup(experts=4)
+    setup = Setup(Size(experts=4))
     experts = setup.down, setup.up
     peers = (
         Peer("C1", "loop over all experts (ICEdit's way)", 1.25, 1.6,
@@ -122,18 +139,14 @@ def mixtures() -> Race:
         Peer("C3", "peft's Arrow", 1.12, 1.5, lambda: setup.theirs(setup.arrow, *experts, None)),
         Peer("C4", "sort and torch's grouped_mm", 1.10, 1.5, setup.grouped_step),
     )  # fmt: skip
-    return Race(
-        f"MoE-LoRA forward+backward, {WIDE} to {NARROW}, N=4, r={RANK}, top-2, {TOKENS} tokens", setup.ours, peers
-    )
+    return Race(f"MoE-LoRA forward+backward, {setup.size}", setup.ours, peers)
 
 
 def many_experts() -> Race:
     """C4 at eight experts, where sparse ways begin to pay on a processor."""
-    setup = Setup(experts=8)
+    setup = Setup(Size(experts=8))
     peer = Peer("C4.8", "sort and torch's grouped_mm", 0.95, 1.2, setup.grouped_step)
-    return Race(
-        f"MoE-LoRA forward+backward, {WIDE} to {NARROW}, N=8, r={RANK}, top-2, {TOKENS} tokens", setup.ours, (peer,)
-    )
+    return Race(f"MoE-LoRA forward+backward, {setup.size}", setup.ours, (peer,))
 
 
 def plain(width: int) -> Race:

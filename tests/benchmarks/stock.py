@@ -25,6 +25,7 @@ class Edit:
 
     transformer: QwenImageTransformer2DModel
     side: int
+    words: int = WORDS
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -32,14 +33,21 @@ class Edit:
 
     @cached_property
     def context(self) -> list[Tensor]:
-        return [start_noise([seed], self.shape) for seed in (101, 102, 103)]
+        return [self.noise(seed) for seed in (101, 102, 103)]
 
     @cached_property
     def text(self) -> Tensor:
-        return torch.randn(1, WORDS, TEXT_WIDTH, generator=torch.Generator().manual_seed(104))
+        width = self.transformer.config.joint_attention_dim
+        return self._place(torch.randn(1, self.words, width, generator=torch.Generator().manual_seed(104)))
 
     def noise(self, *seeds: int) -> Tensor:
-        return start_noise(list(seeds), self.shape)
+        return self._place(start_noise(list(seeds), self.shape))
+
+    def time(self, *values: float) -> Tensor:
+        return self._place(torch.tensor(values))
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.transformer.device, self.transformer.dtype)
 
 
 def random_edit(side: int) -> Edit:
@@ -77,19 +85,19 @@ class StockVelocity:
         own.set_begin_index(0)
         for i in range(steps):
             t = own.timesteps[i]
-            tokens = own.step(self(tokens, t.expand(1) / 1000), t, tokens, return_dict=False)[0]
+            tokens = own.step(self(tokens, t.expand(1).to(tokens) / 1000), t, tokens, return_dict=False)[0]
         return unpack(tokens, 2 * self.side, 2 * self.side)
 
 
 @contextmanager
 def stationary_mask(edit: Edit) -> Iterator[None]:
     """Here diffusers' forward computes the stationary context: a dense mask hides the target, text is at t = 0."""
-    own = edit.side**2
-    hidden = torch.zeros(WORDS + 4 * own, dtype=torch.bool)
-    hidden[WORDS : WORDS + own] = True
+    own, words = edit.side**2, edit.words
+    hidden = torch.zeros(words + 4 * own, dtype=torch.bool, device=edit.text.device)
+    hidden[words : words + own] = True
     mask = ~hidden[None, :] | hidden[:, None]
     attention = transformer_qwenimage.dispatch_attention_fn
-    zero = edit.transformer.time_text_embed(torch.zeros(1), edit.text)
+    zero = edit.transformer.time_text_embed(edit.time(0.0), edit.text)
     with ExitStack() as stack:
         for block in edit.transformer.transformer_blocks:
             hook = block.txt_mod.register_forward_pre_hook(lambda module, inputs: (zero.expand_as(inputs[0]),))

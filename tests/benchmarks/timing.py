@@ -1,5 +1,6 @@
 """A race: one way of ours against what people would use instead, in turn, and whether both came to the same."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,22 @@ Result = Mapping[str, Tensor]
 """What an arm came to, by name."""
 Arm = Callable[[], Result]
 
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether two arms came to the same, in words and in short."""
+
+    told: str
+    passed: bool
+
+
+Check = Callable[[Result, Result], Gate]
+"""Compares what ours and theirs came to."""
+
 RUNS, REPEATS = 7, 5
+CORES = len(os.sched_getaffinity(0))
+GROWTH_CORES = 8
+"""Cores from which on growth from 1 to 2 says something: with fewer, the second worker takes the first one's."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,8 @@ class Peer:
     expected: Arm | None = None
     """What ours must come to, where the peer by design computes something else."""
     tolerance: float = 1e-5
+    check: Check | None = None
+    """How the arms are compared, if not by their relative error."""
     beside: str = ""
     """What is worth knowing but is in neither arm."""
 
@@ -43,7 +61,7 @@ class Race:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim: processor seconds of both arms, theirs / ours, and whether that passes."""
+    """One claim: seconds of both arms, theirs / ours, and whether that passes; null where it was not measured."""
 
     id: str
     workload: str
@@ -54,26 +72,41 @@ class Row:
     bar: float
     floor: float
     gate: str
-    passed: bool
+    passed: bool | None
+
+
+def not_measured(name: str, workload: str, peer: str, bar: float, floor: float) -> Row:
+    """The row of a growth from 1 to 2 on a machine that is too small to tell."""
+    gate = f"not measured: growth needs {GROWTH_CORES} cores, this machine has {CORES}"
+    return Row(name, workload, peer, None, None, None, bar, floor, gate, None)
 
 
 def run_race(race: Race) -> list[Row]:
     """Rows of all peers; a peer to which ours is not equal gets no ratio and is not timed."""
-    errors = [largest_error(race.ours(), (peer.expected or peer.run)()) for peer in race.peers]
-    equal = [peer for peer, error in zip(race.peers, errors, strict=True) if error <= peer.tolerance]
+    gates = [compare(peer, race.ours()) for peer in race.peers]
+    equal = [peer for peer, gate in zip(race.peers, gates, strict=True) if gate.passed]
     repeats = [best_of((race.ours, *(peer.run for peer in equal))) for _ in range(REPEATS)] if equal else []
-    return [_row(race, peer, error, equal, repeats) for peer, error in zip(race.peers, errors, strict=True)]
+    return [_row(race, peer, gate, equal, repeats) for peer, gate in zip(race.peers, gates, strict=True)]
 
 
-def _row(race: Race, peer: Peer, error: float, equal: list[Peer], repeats: list[list[float]]) -> Row:
-    gate = f"relative error {error:.1e} of at most {peer.tolerance:.0e}{'; ' * bool(peer.beside)}{peer.beside}"
+def compare(peer: Peer, ours: Result) -> Gate:
+    """The gate of one peer."""
+    theirs = (peer.expected or peer.run)()
+    if peer.check is not None:
+        return peer.check(ours, theirs)
+    error = largest_error(ours, theirs)
+    return Gate(f"relative error {error:.1e} of at most {peer.tolerance:.0e}", error <= peer.tolerance)
+
+
+def _row(race: Race, peer: Peer, gate: Gate, equal: list[Peer], repeats: list[list[float]]) -> Row:
+    told = "; ".join(filter(None, (gate.told, peer.beside)))
     about = {"id": peer.id, "workload": race.workload, "peer": peer.name, "bar": peer.bar, "floor": peer.floor}
-    if peer not in equal:
-        return Row(**about, ours=None, theirs=None, ratio=None, gate=gate, passed=False)
+    if not gate.passed:
+        return Row(**about, ours=None, theirs=None, ratio=None, gate=told, passed=False)
     place = 1 + equal.index(peer)
     ratio = statistics.median(times[place] / times[0] for times in repeats)
     ours, theirs = (min(times[i] for times in repeats) for i in (0, place))
-    return Row(**about, ours=ours, theirs=theirs, ratio=ratio, gate=gate, passed=ratio >= peer.bar)
+    return Row(**about, ours=ours, theirs=theirs, ratio=ratio, gate=told, passed=ratio >= peer.bar)
 
 
 def best_of(arms: tuple[Callable[[], object], ...], runs: int = RUNS) -> list[float]:
