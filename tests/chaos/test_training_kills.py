@@ -1,0 +1,158 @@
+"""Training on two workers, killed at random moments, learns bit for bit what an undisturbed run learns."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from moto.server import ThreadedMotoServer
+
+from viral.config import RunConfig, TrackingConfig
+from viral.storage import Storage
+from viral.tracking_server import tracking_server
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+SMALL = [
+    "train.steps=60", "train.save_every=5", "train.log_every=5", "train.ema=0.9", "data.train_crops=24",
+    "data.test_crops=40", "data.tasks=[negative, low_light]", "train.max_failures=20", "tracking.port=5612",
+]  # fmt: skip
+LAST = "train/checkpoints/step-000060.safetensors"
+Choose = Callable[[psutil.Process], psutil.Process | None]
+
+
+def start(storage: Path | str, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(ROOT / "jobs/train_adapter.py"), str(ROOT / "jobs/configs/tiny.yaml")]
+    return subprocess.Popen([*command, f"storage={storage}", *SMALL, *more], start_new_session=True)
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL the driver and all that it started, as a machine that loses power does."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        try:
+            os.kill(member.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def worker_of(driver: psutil.Process) -> psutil.Process | None:
+    """One of the workers that train, if they have been started."""
+    found = [child for child in driver.children(recursive=True) if "RayTrainWorker" in " ".join(child.cmdline())]
+    return random.choice(found) if found else None
+
+
+def copy_of(whole: Path, storage: Path) -> Path:
+    """A folder with the pairs and latents of a finished run, and nothing of its training."""
+    for name in ("pairs", "latents"):
+        shutil.copytree(whole / name, storage / name)
+    return storage
+
+
+def losses(storage: Path) -> dict[int, str]:
+    """The loss curve, exactly."""
+    lines = map(json.loads, (storage / "train/metrics.jsonl").read_text().splitlines())
+    return {line["step"]: float(line["loss"]).hex() for line in lines}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    storage = tmp_path_factory.mktemp("undisturbed")
+    assert start(storage).wait() == 0
+    return storage
+
+
+@pytest.mark.timeout(5400)
+def test_ten_kills_of_the_whole_job_change_no_bit(undisturbed: Path, tmp_path: Path) -> None:
+    storage, dice = copy_of(undisturbed, tmp_path / "killed"), random.Random(time.time_ns())
+    for _ in range(KILLS):
+        process, moment = start(storage), dice.uniform(10, 90)
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            print(f"killed after {moment:.0f} s, steps {sorted(losses(storage)) if curve(storage) else 'none'}")
+            kill_tree(process)
+    assert start(storage).wait() == 0
+    assert losses(storage) == losses(undisturbed)
+    assert (storage / LAST).read_bytes() == (undisturbed / LAST).read_bytes()
+
+
+@pytest.mark.timeout(3600)
+def test_kills_of_workers_change_no_bit_and_end_no_job(undisturbed: Path, tmp_path: Path) -> None:
+    storage = copy_of(undisturbed, tmp_path / "workers")
+    process, kills = start(storage), 0
+    while process.poll() is None and kills < 3:
+        before = len(losses(storage)) if curve(storage) else 0
+        worker = worker_of(psutil.Process(process.pid))
+        if worker is not None and before > kills:
+            worker.kill()
+            kills += 1
+        time.sleep(5)
+    assert process.wait() == 0 and kills
+    assert losses(storage) == losses(undisturbed)
+    assert (storage / LAST).read_bytes() == (undisturbed / LAST).read_bytes()
+
+
+def curve(storage: Path) -> bool:
+    return (storage / "train/metrics.jsonl").exists()
+
+
+@pytest.mark.timeout(3600)
+def test_two_workers_then_one_then_two_go_on_in_the_same_order(undisturbed: Path, tmp_path: Path) -> None:
+    storage = copy_of(undisturbed, tmp_path / "resized")
+    for workers, until in ((2, 15), (1, 35)):
+        process = start(storage, f"train.workers={workers}")
+        while process.poll() is None and not (storage / f"train/checkpoints/step-{until:06d}.json").exists():
+            time.sleep(0.5)
+        kill_tree(process)
+    assert start(storage).wait() == 0
+    resized, whole = (losses(place) for place in (storage, undisturbed))
+    assert resized.keys() == whole.keys()
+    for step, value in whole.items():
+        # The same samples in the same order; their sum is rounded otherwise where one worker takes them all.
+        assert float.fromhex(resized[step]) == pytest.approx(float.fromhex(value), rel=1e-2), step
+
+
+@pytest.mark.timeout(3600)
+def test_a_tracking_server_that_is_silent_for_a_minute_gets_all_curves_later(undisturbed: Path, tmp_path: Path) -> None:
+    storage = copy_of(undisturbed, tmp_path / "outage")
+    with tracking_server(RunConfig(storage=str(storage), tracking=TrackingConfig(port=5613))) as uri:
+        server = json.loads((storage / "mlflow/server.json").read_text())["pid"]
+        process = start(storage, f"tracking.uri={uri}")
+        while process.poll() is None and not curve(storage):
+            time.sleep(0.5)
+        os.killpg(server, signal.SIGSTOP)
+        time.sleep(60)
+        os.killpg(server, signal.SIGCONT)
+        assert process.wait() == 0
+        run_id = json.loads((storage / "train/done.json").read_text())["run_id"]
+        seen = MlflowClient(uri).get_metric_history(run_id, "loss")
+    assert {metric.step: metric.value.hex() for metric in seen} == losses(storage) == losses(undisturbed)
+
+
+@pytest.mark.timeout(3600)
+def test_a_run_on_an_object_store_learns_the_same_and_writes_nothing_elsewhere(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urlopen(Request(f"http://{host}:{port}/bucket", method="PUT")).close()
+    address = f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
+    with tracking_server(RunConfig(storage=str(tmp_path), tracking=TrackingConfig(port=5614))) as uri:
+        assert start(address, f"tracking.uri={uri}").wait() == 0
+    train = Storage(address).join("train")
+    assert train.join("checkpoints").read(LAST.rpartition("/")[2]) == (undisturbed / LAST).read_bytes()
+    assert {"card.json", "README.md"} <= set(Storage(address).join("adapter").list())
+    server.stop()

@@ -1,0 +1,58 @@
+"""What `mlflow.pyfunc.load_model` makes of an adapter folder: a model that answers (A, A', B) or edits as told.
+
+model = mlflow.pyfunc.load_model("models:/viral-adapter@champion")
+png = model.predict(pandas.DataFrame({"example_source": [a], "example_target": [a2], "query": [b]}))[0]
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from viral.config import SHIPPED_BASE, ModelConfig
+from viral.data.images import decode, encode_png
+from viral.model.adapter_files import AdapterCard, read_card
+from viral.sampling.editor import Editor
+from viral.sampling.instruct import InstructEditor
+
+EXAMPLES, QUERY, INSTRUCTION = ("example_source", "example_target"), "query", "instruction"
+SETTINGS = {"base": None, "device": "cpu", "accept_licences": []}
+"""What `load_model(…, model_config={…})` may set: another place of the base, `cuda`, licences that restrict use."""
+PARAMS = {"steps": 12, "seed": 0}
+"""What `predict(…, params={…})` may set."""
+
+
+def inputs_of(card: AdapterCard) -> dict[str, str]:
+    """Columns of a request, with MLflow's types; images are encoded, PNG for one."""
+    images = dict.fromkeys((QUERY,) if card.prompt is not None else (*EXAMPLES, QUERY), "binary")
+    return images if card.text == "none" else {**images, INSTRUCTION: "string"}
+
+
+class AdapterModel:
+    """An adapter on its base; `predict` gives a PNG per row."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.card = read_card(folder)
+        base = settings["base"] or (str(SHIPPED_BASE) if self.card.base == "tiny" else self.card.base)
+        config = ModelConfig(accept_licences=settings["accept_licences"], revision=self.card.base_revision)
+        kind = Editor if self.card.prompt is None else InstructEditor
+        self.editor = kind.load(base, folder, device=settings["device"], config=config)
+
+    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> list[bytes]:
+        """PNG of what each row asks for; the same request gives the same bytes."""
+        return [self._answer(row, PARAMS | (params or {})) for row in rows.to_dict("records")]
+
+    def _answer(self, row: dict[str, Any], params: dict[str, Any]) -> bytes:
+        images = {name: decode(row[name], name) for name, kind in inputs_of(self.card).items() if kind == "binary"}
+        if isinstance(self.editor, InstructEditor):
+            edit = self.editor(images[QUERY], row[INSTRUCTION], **params)
+        else:
+            example = (images[EXAMPLES[0]], images[EXAMPLES[1]])
+            edit = self.editor([example], images[QUERY], row.get(INSTRUCTION), **params)
+        return encode_png(np.asarray(edit.image))
+
+
+def _load_pyfunc(path: str, settings: dict[str, Any]) -> AdapterModel:
+    """For MLflow, which calls it by this name."""
+    return AdapterModel(Path(path), settings)
