@@ -9,6 +9,7 @@ job succeeded (with --no-wait: when it is there), else with 1.
 import argparse
 import asyncio
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 ROOT = Path(__file__).parents[1]
-NOT_FOUND = "status code 404"
+NOT_FOUND, NO_AGENT = "status code 404", "No available agent"
+START_S = 60.0
 
 
 def main() -> None:
@@ -47,7 +49,7 @@ def submit_once(client: "JobSubmissionClient", name: str, command: str) -> None:
     known = _find(client, name)
     if known is None:
         try:
-            client.submit_job(entrypoint=command, submission_id=name, runtime_env={"working_dir": str(ROOT)})
+            _submit(client, name, command)
             print(f"{name}: submitted", flush=True)
             return
         except RuntimeError as error:
@@ -61,6 +63,19 @@ def submit_once(client: "JobSubmissionClient", name: str, command: str) -> None:
         again = f"`ray job delete {name}` forgets it; submitted again it goes on from what is finished"
         raise ValueError(f"{name} was submitted before and is {state}: `ray job logs {name}` says why, {again}")
     print(f"{name}: submitted before, {state}", flush=True)
+
+
+def _submit(client: "JobSubmissionClient", name: str, command: str) -> None:
+    """Submit, also to a head so new that its agent is not up yet."""
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            client.submit_job(entrypoint=command, submission_id=name, runtime_env={"working_dir": str(ROOT)})
+            return
+        except RuntimeError as error:
+            if NO_AGENT not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(1)
 
 
 def _find(client: "JobSubmissionClient", name: str) -> tuple[str, str] | None:

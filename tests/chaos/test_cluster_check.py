@@ -4,7 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import cloudpickle
+from ray import cloudpickle  # Ray's own copy; what the package of that name is told does not reach it
 
 from viral.config import RunConfig, TrackingConfig
 

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tests.platform.rack import CANARY, HEAD, ROOT, WORKER, Rack
+from tests.platform.rack import CANARY, HEAD, ROOT, WORKER, Rack, running_rack
 
 NODES = """
 import json, ray
@@ -33,6 +34,13 @@ while len(alive := [node for node in ray.nodes() if node["Alive"]]) > 1 and time
     time.sleep(0.2)
 print(*(node["NodeManagerAddress"] for node in alive))
 """
+
+
+@pytest.fixture(scope="module")
+def rack() -> Iterator[Rack]:
+    """A running head, shared by the tests of this file."""
+    with running_rack() as rack:
+        yield rack
 
 
 @pytest.fixture(scope="module")
