@@ -104,7 +104,10 @@ def _change(args: argparse.Namespace) -> Iterator["Change"]:
 def _adapter(args: argparse.Namespace) -> Iterator[tuple[str, str | None]]:
     """The adapter's folder; or its name and version, and the registry, which answers for the length of the block."""
     if args.adapter is None or not args.adapter.startswith("models:/"):
-        yield str(Path(args.adapter or DEMO / "adapter").resolve()), None
+        folder = Path(args.adapter or DEMO / "adapter").resolve()
+        if not (folder / "card.json").is_file():
+            raise ValueError(f"{folder} holds no adapter (card.json is missing); train one with jobs/train_adapter.py")
+        yield str(folder), None
         return
     from viral.tracking import resolve
     from viral.tracking_server import tracking_server

@@ -29,37 +29,38 @@ def main() -> None:
 def _run(config: RunConfig) -> None:
     from viral.cluster import check_port, connect
     from viral.data.photographs import check_images
-    from viral.tracking import tracking_server
+    from viral.tracking import tracked_whole, tracking_server
 
     check_port(config.serve.port, "serve.port")  # before the minutes of work that come first
-    check_images(config)
+    if not config.dataset.parts:
+        check_images(config)
     with ExitStack() as stack:
         print("== starting MLflow and Ray", flush=True)
         uri = stack.enter_context(tracking_server(config))
         stack.enter_context(connect(config))
+        stack.enter_context(tracked_whole(uri, config))
         _steps(config, uri)
 
 
 def _steps(config: RunConfig, uri: str) -> None:
     from serve.answer import answer_once
-    from viral.data.encode import encode_pairs
-    from viral.data.pairs import generate_pairs
     from viral.evaluation.evaluate import evaluate_adapter
     from viral.evaluation.report import ReportFacts, write_report
+    from viral.model.architecture import is_fill
     from viral.registration import register_adapter
     from viral.steps import Clock
     from viral.storage import Storage
     from viral.train.trainer import train_adapter
 
     clock = Clock(Storage(config.storage))
-    clock.time("pairs", "pairs/manifest.json", lambda: generate_pairs(config))
-    clock.time("latents", "latents/manifest.json", lambda: encode_pairs(config))
+    clock.time("pairs", "pairs/manifest.json", lambda: _generate(config, uri))
+    clock.time("latents", "latents/manifest.json", lambda: _encode(config, uri))
     trained = clock.time("training", "train/done.json", lambda: train_adapter(config))
     scores = clock.time("evaluation", "evaluation/summary.json", lambda: evaluate_adapter(config))
     version = clock.time("registration", "registration.json", lambda: register_adapter(config, uri))
     print(version)
     answers = {}
-    if version.champion:
+    if version.champion and not is_fill(config.base_folder(), config.model):  # it is asked an analogy
         answers = clock.time("serving", "answer/request.txt", lambda: answer_once(config, uri, scores, version.version))
     facts = ReportFacts(
         run_id=trained.run_id,
@@ -73,6 +74,27 @@ def _steps(config: RunConfig, uri: str) -> None:
     )
     print(f"report: {write_report(config, facts)} (the same figures: {config.storage}/summary.json)")
     print("\n".join(f"{what}: {command}" for what, command in facts.commands.items()))
+
+
+def _generate(config: RunConfig, uri: str) -> None:
+    from viral.data.dataset import make_pairs
+    from viral.data.pairs import load_pairs
+    from viral.tracking import tracked
+
+    with tracked(uri, config, "generate") as run:
+        run.log_params({**config.data.model_dump(mode="json"), "seed": config.seed})
+        manifest = make_pairs(config)
+        run.log_table("pairs", load_pairs(config).storage, manifest)
+
+
+def _encode(config: RunConfig, uri: str) -> None:
+    from viral.data.encode import encode_pairs
+    from viral.storage import Storage
+    from viral.tracking import tracked
+
+    with tracked(uri, config, "encode") as run:
+        run.log_params({"base.name": config.base, "text": config.train.text})
+        run.log_table("latents", Storage(config.storage).join(config.latents), encode_pairs(config))
 
 
 def _commands(config: RunConfig) -> dict[str, str]:

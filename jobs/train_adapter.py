@@ -23,13 +23,13 @@ def _estimate(config: RunConfig) -> None:
 
 def _train(config: RunConfig) -> None:
     from viral.cluster import connect
+    from viral.data.dataset import make_pairs
     from viral.data.encode import encode_pairs
-    from viral.data.pairs import generate_pairs
     from viral.train.trainer import train_adapter
 
     with connect(config):
         # So that `pairs=my_folder` is all it takes; both do nothing where their tables are there.
-        generate_pairs(config)
+        make_pairs(config)
         encode_pairs(config)
         result = train_adapter(config)
     print(f"adapter after {result.steps} steps, loss {result.loss:.4f}: {result.adapter} (MLflow run {result.run_id})")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from viral.config import AdapterConfig, RunConfig, TrackingConfig
 from viral.model.adapter_files import AdapterCard, read_card
+from viral.storage import Manifest, Storage, write_manifest
 from viral.tracking import (
     Tracker,
     TrackerAway,
@@ -20,6 +21,7 @@ from viral.tracking import (
     resolve,
     set_alias,
     tracked,
+    tracked_whole,
     tracking_server,
 )
 
@@ -92,7 +94,7 @@ def test_parameters_images_and_data_land_in_the_run(tracker: Tracker, tmp_path: 
     Image.new("RGB", (8, 8), "red").save(picture)
     tracker.log_params({"train.steps": 3})
     tracker.log_image(picture.read_bytes(), "validation", 150)
-    tracker.log_dataset("latents", "abc", "somewhere", "{}")
+    tracker.log_dataset("latents", Storage("somewhere"), Manifest(fingerprint="abc"))
     run = MlflowClient(tracker.uri).get_run(tracker.run_id)
     assert run.data.params == {"train.steps": "3"}
     assert run.inputs.dataset_inputs[0].dataset.digest == "abc"
@@ -135,6 +137,33 @@ def test_jobs_are_children_of_one_run_and_go_on_in_their_own(server: str, config
     runs = {run_id: client.get_run(run_id) for run_id in (first.run_id, second.run_id, parent_run(server, config))}
     assert [run.info.status for run in runs.values()] == ["FINISHED", "FAILED", "FINISHED"]
     assert {run.data.tags.get("mlflow.parentRunId") for run in runs.values()} == {parent_run(server, config), None}
+
+
+def test_a_finished_job_keeps_its_times_and_the_whole_runs_as_long_as_its_jobs(server: str, config: RunConfig) -> None:
+    from mlflow import MlflowClient
+
+    client, parent = MlflowClient(server), parent_run(server, config)
+    with tracked(server, config, "generate") as job:
+        pass
+    ended = client.get_run(job.run_id).info.end_time
+    with tracked_whole(server, config):
+        with tracked(server, config, "generate"):
+            assert client.get_run(parent).info.status == "RUNNING"
+        assert parent_run(server, config) == parent and client.get_run(parent).info.status == "RUNNING"
+    assert client.get_run(parent).info.status == "FINISHED" and client.get_run(job.run_id).info.end_time == ended
+
+
+def test_a_table_is_a_run_with_counts_and_reasons(server: str, config: RunConfig, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    place = Storage(str(tmp_path)).join("pairs")
+    counts = {"counts_in": {"rows": 7}, "counts_out": {"good": 5}, "rejected": {"no image: of a known kind!": 2}}
+    write_manifest(place, manifest := Manifest(fingerprint="abc", complete=True, **counts))
+    with tracked(server, config, "made") as job:
+        job.log_table("pairs", place, manifest)
+    run = MlflowClient(server).get_run(job.run_id)
+    assert run.data.metrics == {"pairs_in/rows": 7, "pairs_out/good": 5, "pairs_rejected": 2}
+    assert b"of a known kind!" in (job.read_file("manifest.json", "pairs") or b"")
 
 
 def test_a_model_says_what_it_takes(tracker: Tracker, tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def _start_local() -> None:
     """Start a local cluster; once more where the machine was too busy for Ray's patience."""
     # Serve gives its proxy 5 s to import itself and then starts another.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    if checkout() is not None:
+        os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.proxy:middlewares")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with _search_path(checkout()):

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SHIPPED_BASE = Path(__file__).parent / "base"
+EMBEDDED_CLIP = Path(__file__).parent / "embedded_clip"
 
 
 class Config(BaseModel):
@@ -111,6 +112,54 @@ class DatasetConfig(Config):
     """Folder of RGBA logos to lay on pictures, such as CLWD's; none draws lines of letters."""
     gpus: float = Field(0.0, ge=0)
     """GPUs of one actor that generates pictures or annotates them; a half lets two share one."""
+
+
+class ExportConfig(Config):
+    """Which version of the pairs `jobs/export_dataset.py` and `jobs/compare_datasets.py` take."""
+
+    version: str | None = None
+    """Name of a version under `storage`/versions, or its beginning; none is the pairs as they are."""
+    since: str | None = None
+    """The older version that it is compared with."""
+    form: Literal["huggingface", "webdataset", "folder"] = "huggingface"
+    """Parquet in Hugging Face's layout, tar files, or image files with lists."""
+    to: str | None = None
+    """Folder or object-store address (none: `storage`/export/<form>)."""
+
+
+class MiningConfig(Config):
+    """How `jobs/mine_quadruplets.py` finds pairs that share an edit."""
+
+    embedder: str = "embedded"
+    """open_clip model: `embedded` (shipped; it knows the scene world alone), a folder or hub id (VIRAL's paper:
+    ViT-L/14, e.g. laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K)."""
+    clusters: int | None = Field(None, ge=1)
+    """Clusters of K-Means (ours: the root of half the pairs, 8 to 512; the paper: by the scale of the data)."""
+    neighbours: int = Field(4, ge=1)
+    """Nearest pairs of its cluster that are tried for each pair, the nearest that passes being taken (the paper: 1)."""
+    most_alike: float = 0.95
+    """Largest cosine of the two source pictures (ours)."""
+    least_words: float = 0.8
+    """Least cosine of the two instructions (ours)."""
+    least_crossed: float = 0.0
+    """Least cosine of either pair's step in the pictures with the other's instruction (ours)."""
+
+    def model(self) -> str:
+        """Folder or hub id of the embedder."""
+        return str(EMBEDDED_CLIP) if self.embedder == "embedded" else self.embedder
+
+
+class SynthesisConfig(Config):
+    """What `jobs/synthesize_quadruplets.py` makes of an edit corpus."""
+
+    source: str = "edits"
+    """Name in `dataset.sources` of pairs with instructions."""
+    quadruplets: int = Field(40000, ge=1)
+    """Quadruplets at `dataset.scale` 1 (VIRAL's paper has 40K, mined and synthesised together)."""
+    writer: dict[str, Any] = {"kind": "rules"}
+    """Who writes captions of other scenes, by `viral.data.writers`: rules, or a language model as talker."""
+    studio: dict[str, Any] = {"kind": "scenes"}
+    """What paints and edits them, by `viral.data.studios`: scenes, or diffusion models."""
 
 
 class AdapterConfig(Config):
@@ -300,6 +349,9 @@ class RunConfig(Config):
     """Tasks of your own, by name."""
     data: DataConfig = DataConfig()
     dataset: DatasetConfig = DatasetConfig()
+    export: ExportConfig = ExportConfig()
+    mining: MiningConfig = MiningConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
     adapter: AdapterConfig = AdapterConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from huggingface_hub import ModelCard
 from jaxtyping import Float
 
 from viral.config import RunConfig
@@ -15,6 +16,7 @@ from viral.evaluation.summary import ADAPTER, EvaluationSummary
 from viral.model.adapter import adapter_sha256
 from viral.storage import Storage, local_folder
 from viral.tracking import Tracker, alias_version, register_version, run_of_version, set_alias
+from viral.train.model_card import CARD_TEXT
 
 NAME, CHAMPION = "registration.json", "champion"
 TABLE, SCORES = "scores.parquet", "evaluation"
@@ -50,7 +52,8 @@ def register_adapter(config: RunConfig, uri: str) -> Registration:
     """
     storage = Storage(config.storage)
     with local_folder(storage.join("adapter")) as folder:
-        sha256 = adapter_sha256(folder)
+        sha256, card = adapter_sha256(folder), folder / CARD_TEXT
+        description = ModelCard.load(card).text if card.is_file() else ""
     if not storage.join("train").exists("done.json"):
         raise ValueError(
             f"{storage} holds no finished training run; run jobs/train_adapter.py with the same configuration"
@@ -59,7 +62,7 @@ def register_adapter(config: RunConfig, uri: str) -> Registration:
     model, scores = config.tracking.model_name, _scores(storage)
     if scores is not None:
         Tracker(uri, run_id).log_file(TABLE, scores, SCORES)
-    version = register_version(uri, model, run_id, sha256)
+    version = register_version(uri, model, run_id, sha256, description)
     reigning = alias_version(uri, model, CHAMPION)
     if reigning in (None, version):
         champion, reason = judge(_summary(storage))

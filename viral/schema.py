@@ -43,6 +43,7 @@ PAIRS = _table(
         ("group", pa.string()),  # pairs of one task meet only within a group (a category, an edit); null: any two meet
         ("instruction", pa.string()),  # the change in words, where somebody said it
         ("provenance", pa.string()),  # JSON: source and its parameters, annotators with revision and sha256
+        ("doubts", pa.string()),  # what can be seen to be wrong with a good row; null where nothing is
     ]
 )
 
@@ -73,8 +74,44 @@ LABELLED = _table(
         ("maps", pa.list_(MAP)),  # targets that an annotator painted
         ("instruction", pa.string()),
         ("caption", pa.string()),
+        ("pixels", pa.string()),  # sha256 of the image's pixels
+        ("look", pa.string()),  # its perceptual hash, hexadecimal: alike pictures differ in few bits
         ("about", pa.string()),  # JSON: parameters of the source, annotators with revision and sha256
         ("error", pa.string()),
+    ]
+)
+
+EMBEDDINGS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),  # as in the pairs: the edit, where the source knows it
+        ("instruction", pa.string()),
+        ("source", pa.binary()),  # float16, of length 1
+        ("target", pa.binary()),
+        ("words", pa.binary()),  # the instruction's, in the same space
+        ("shard", pa.int32()),  # where the pair lies: shard of the table of pairs, and row of it
+        ("row", pa.int32()),
+    ]
+)
+
+QUADRUPLETS = _table(
+    [
+        ("quadruplet_id", pa.string()),
+        ("method", pa.string()),  # "mined" or "synthesised"
+        ("split", pa.string()),  # of both source pictures
+        ("a_source_id", pa.string()),
+        ("b_source_id", pa.string()),
+        ("licence", pa.string()),  # of both, joined where they differ
+        ("a", IMAGE),
+        ("a_prime", IMAGE),
+        ("b", IMAGE),
+        ("b_prime", IMAGE),
+        ("a_instruction", pa.string()),
+        ("b_instruction", pa.string()),
+        ("scores", pa.string()),  # JSON: cosines of steps, sources, instructions; or what a check found
+        ("provenance", pa.string()),  # JSON: pairs, models with revision and sha256, prompt's id and hash
+        ("error", pa.string()),  # why the row has no images; null for a good row
     ]
 )
 

@@ -223,7 +223,12 @@ def read_manifest(storage: Storage) -> Manifest | None:
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Put the manifest in place: the last write of a step."""
-    storage.write(MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
+    storage.write(MANIFEST, manifest_file(manifest))
+
+
+def manifest_file(manifest: Manifest) -> bytes:
+    """The bytes of the file that holds a manifest."""
+    return (manifest.model_dump_json(indent=1) + "\n").encode()
 
 
 def describe_shard(name: str, rows: int, data: bytes, rejected: dict[str, int]) -> Shard:

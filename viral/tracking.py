@@ -6,8 +6,9 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from PIL import Image
 from viral import mlflow_model
 from viral.config import RunConfig
 from viral.model.adapter_files import AdapterCard, read_card
-from viral.storage import Storage
+from viral.storage import MANIFEST, Manifest, Storage
 from viral.tracking_server import tracking_server
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "run_of_version",
     "set_alias",
     "tracked",
+    "tracked_whole",
     "tracking_server",
 ]
 
@@ -54,6 +56,7 @@ RUNS = "tracking.json"
 """Under `storage`: the tracked runs of its jobs."""
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open as those of a model that is trained; else they ask what it is, or show language models'."""
+RUNNING, FINISHED = "RUNNING", "FINISHED"
 METRICS_PER_CALL, PARAMS_PER_CALL = 900, 90
 """MLflow takes 1000 metrics and 100 parameters in one request."""
 
@@ -71,13 +74,19 @@ class Tracker:
 
     @classmethod
     def open(cls, uri: str, config: RunConfig, run_id: str | None, name: str, parent: str | None = None) -> "Tracker":
-        """Go on with `run_id` if the server has it, else start a run called `name`, as a child of `parent`."""
+        """Go on with `run_id` if the server has it, else start a run called `name`, as a child of `parent`.
+
+        One that is finished keeps its times.
+        """
         with _client(uri) as client:
-            if run_id is None or not _has_run(client, run_id):
+            status = None if run_id is None else _status(client, run_id)
+            if status is None:
                 experiment = _experiment(client, config.tracking.experiment)
                 tags = resolve_tags() | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
                 run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-            client.update_run(run_id, status="RUNNING")
+            elif status != FINISHED:
+                client.update_run(run_id, status=RUNNING)
+        assert run_id is not None
         return cls(uri, run_id)
 
     def log_params(self, params: dict[str, Any]) -> None:
@@ -104,12 +113,22 @@ class Tracker:
         with _client(self.uri) as client, Image.open(io.BytesIO(png)) as image:
             client.log_image(self.run_id, image.convert("RGB"), key=key, step=step)
 
-    def log_dataset(self, name: str, digest: str, source: str, profile: str) -> None:
-        """Name the data that the run was trained on."""
-        dataset = Dataset(name=name, digest=digest, source_type="local", source=source, profile=profile)
-        context = [InputTag("mlflow.data.context", "training")]
+    def log_dataset(self, name: str, place: Storage, manifest: Manifest, use: str = "training") -> None:
+        """Name a table that the run was trained on, or has another `use` for."""
+        profile = json.dumps({"shards": len(manifest.shards), "rows": sum(shard.rows for shard in manifest.shards)})
+        source = json.dumps({"uri": str(place)})
+        dataset = Dataset(name, manifest.fingerprint, source_type="local", source=source, profile=profile)
         with _client(self.uri) as client:
-            client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, context)])
+            client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", use)])])
+
+    def log_table(self, name: str, place: Storage, manifest: Manifest) -> None:
+        """Log a table that the run made: its counts as figures, the reasons of rejections in its manifest."""
+        counts = {"in": manifest.counts_in, "out": manifest.counts_out}
+        figures = {f"{name}_{side}/{what}": float(n) for side, found in counts.items() for what, n in found.items()}
+        figures[f"{name}_rejected"] = float(sum(manifest.rejected.values()))
+        self.log_lines([{"step": 0, "time": time.time(), **figures}])
+        self.log_dataset(name, place, manifest, "made here")
+        self.log_file(MANIFEST, place.read(MANIFEST), name)
 
     def log_adapter(self, folder: Path) -> None:
         """Keep an adapter folder with the run, as a model that `mlflow.pyfunc.load_model` opens."""
@@ -139,10 +158,11 @@ class Tracker:
                 return None
             return Path(client.download_artifacts(self.run_id, f"{place}/{name}", folder)).read_bytes()
 
-    def finish(self, status: str = "FINISHED") -> None:
-        """Close the run as FINISHED or FAILED."""
+    def finish(self, status: str = FINISHED) -> None:
+        """Close the run as FINISHED or FAILED, unless it is closed."""
         with _client(self.uri) as client:
-            client.set_terminated(self.run_id, status)
+            if _status(client, self.run_id) == RUNNING:
+                client.set_terminated(self.run_id, status)
 
 
 def _describe_model(card: AdapterCard, run_id: str) -> Model:
@@ -161,11 +181,23 @@ def parent_run(uri: str, config: RunConfig) -> str:
     """The run of `config.storage` as a whole, whose children its jobs are; the same at every call."""
     storage = Storage(config.storage)
     known = json.loads(storage.read(RUNS))["parent"] if storage.exists(RUNS) else None
-    tracker = Tracker.open(uri, config, known, str(storage).rpartition("/")[2])
-    if tracker.run_id != known:
-        storage.write(RUNS, json.dumps({"parent": tracker.run_id, "children": {}}, indent=1).encode())
+    with _client(uri) as client:
+        if known is not None and _status(client, known) is not None:
+            return known
+    tracker = Tracker.open(uri, config, None, str(storage).rpartition("/")[2])
+    storage.write(RUNS, json.dumps({"parent": tracker.run_id, "children": {}}, indent=1).encode())
     tracker.finish()
     return tracker.run_id
+
+
+@contextmanager
+def tracked_whole(uri: str, config: RunConfig) -> Iterator[None]:
+    """Show `parent_run` as running for the length of the block, in which its jobs follow one another."""
+    parent = Tracker(uri, parent_run(uri, config))
+    with _client(uri) as client:
+        client.update_run(parent.run_id, status=RUNNING)
+    with _closing(parent):
+        yield
 
 
 @contextmanager
@@ -175,10 +207,17 @@ def tracked(uri: str, config: RunConfig, job: str) -> Iterator[Tracker]:
     notes = json.loads(storage.read(RUNS))
     tracker = Tracker.open(uri, config, notes["children"].get(job), job, parent)
     storage.write(RUNS, json.dumps(notes | {"children": notes["children"] | {job: tracker.run_id}}, indent=1).encode())
-    try:
+    with _closing(tracker):
         yield tracker
+
+
+@contextmanager
+def _closing(tracker: Tracker) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
-        tracker.finish("FAILED")
+        with suppress(TrackerAway):  # what went wrong is what counts
+            tracker.finish("FAILED")
         raise
     tracker.finish()
 
@@ -190,8 +229,11 @@ def find_version(uri: str, model: str, sha256: str) -> str | None:
     return next((str(version.version) for version in found if version.tags.get(HASH_TAG) == sha256), None)
 
 
-def register_version(uri: str, model: str, run_id: str, sha256: str) -> str:
-    """Register the adapter that a run keeps as a version of `model`; the same adapter again is the same version."""
+def register_version(uri: str, model: str, run_id: str, sha256: str, description: str = "") -> str:
+    """Register the adapter that a run keeps as a version of `model`; the same adapter again is the same version.
+
+    `description` is Markdown for its page.
+    """
     known = find_version(uri, model, sha256)
     if known is not None:
         return known
@@ -201,8 +243,8 @@ def register_version(uri: str, model: str, run_id: str, sha256: str) -> str:
         except RestException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
-        source = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
-        return str(client.create_model_version(model, source, run_id, tags={HASH_TAG: sha256}).version)
+        source, tags = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}", {HASH_TAG: sha256}
+        return str(client.create_model_version(model, source, run_id, tags=tags, description=description).version)
 
 
 def run_of_version(uri: str, model: str, version: str) -> str:
@@ -315,12 +357,12 @@ def _experiment(client: MlflowClient, name: str) -> str:
     return known.experiment_id if known is not None else client.create_experiment(name, tags=KIND)
 
 
-def _has_run(client: MlflowClient, run_id: str) -> bool:
+def _status(client: MlflowClient, run_id: str) -> str | None:
+    """What state a run is in; none where the server does not have it."""
     try:
-        client.get_run(run_id)
+        return str(client.get_run(run_id).info.status)
     except RestException:
-        return False
-    return True
+        return None
 
 
 @contextmanager

@@ -19,8 +19,10 @@ RUN awk '/^uv==/{p=1} p{print} p&&!/\\$/{exit}' requirements.lock > /tmp/uv.txt 
 COPY --chown=ray . .
 RUN uv pip install --system --no-cache --no-deps --editable .
 
-# Serve's replicas find serve.app on the path; a model that someone registered is never unpickled.
+# Serve's replicas find serve.app on the path, its proxies what words their errors; a model that someone registered is
+# never unpickled.
 ENV PYTHONPATH=/home/ray/viral \
+    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.proxy:middlewares \
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false \
     RAY_USAGE_STATS_ENABLED=0
 USER ray

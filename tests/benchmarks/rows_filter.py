@@ -7,7 +7,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 from stock import SIZES, Edit, StockVelocity, random_edit, stationary_mask
-from timing import Peer, Race, Result, best_of
+from timing import LONG, Peer, Race, Result, best_of
 from torch import Tensor
 
 from viral.config import SHIPPED_BASE
@@ -61,7 +61,7 @@ def filtered() -> Race:
         Peer("C9.plain", "one plain 40-step image by diffusers, unfiltered", 1 / 0.6, 1 / 0.47,
              lambda: {"latents": stock.denoise(scheduler, edit.noise(0), STEPS)}, expected),
     )  # fmt: skip
-    return Race(f"early filter, M=8, m=4, n=40, 196 tokens an image, {SIZES}", ours, peers)
+    return Race(f"early filter, M=8, m=4, n=40, 196 tokens an image, {SIZES}", ours, peers, LONG)
 
 
 def no_picture(latents: Tensor) -> list[Image.Image]:

@@ -22,7 +22,7 @@ from viral.model.backbone import load_backbone
 from viral.sampling.embedder import LatentEmbedder
 
 SIDE, LEAST_COSINE = 224, 0.995
-POINTS, WIDTH, CENTRES, ITERATIONS, QUERIES, NEIGHBOURS = 20_000, 768, 200, 5, 1000, 10
+POINTS, WIDTH, CENTRES, ITERATIONS, QUERIES, NEIGHBOURS = 20_000, 768, 200, 3, 500, 10
 
 
 def small_decode() -> Race:

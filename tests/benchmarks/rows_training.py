@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from stock import SIZES, Edit, StockVelocity, random_edit, stationary_mask
-from timing import Peer, Race, Result
+from timing import LONG, Peer, Race, Result
 from torch import Tensor
 
 from viral.config import AdapterConfig
@@ -13,7 +13,7 @@ from viral.model.roles import ANALOGY
 from viral.model.tokens import pack, unpack
 from viral.model.velocity import predict_velocity
 
-TARGETS = 4
+TARGETS, SIDE = 4, 14
 BY_MASK = "gradients against diffusers under a dense mask"
 
 
@@ -21,7 +21,7 @@ class Training:
     """One adapter, plain LoRA by peft, on one checkpointed transformer: what differs is the forward pass."""
 
     def __init__(self) -> None:
-        self.edit: Edit = random_edit(side=16)
+        self.edit: Edit = random_edit(SIDE)
         self.transformer, self.stock = self.edit.transformer, StockVelocity(self.edit)
         add_adapter(self.transformer, AdapterConfig(rank=16, alpha=16, expert_targets=()), seed=0)
         self.transformer.enable_gradient_checkpointing()
@@ -77,10 +77,11 @@ def step() -> Race:
     name = "diffusers, peft and torch checkpointing"
     peers = (
         Peer("C10", f"{name}, dense mask", 1.15, 1.3, masked, None, 1e-4),
-        Peer("C10.full", f"{name}, full attention", 1.0, 1.3, lambda: training.step(stock), masked, 1e-4, BY_MASK),
-    )
+        Peer("C10.full", f"{name}, full attention", 1.0, 1.3, lambda: training.step(stock), masked, 1e-4,
+             beside=BY_MASK),
+    )  # fmt: skip
     ours = lambda: training.step([training.ours(0, 1)])
-    return Race(f"one training step, stationary context, 256 tokens an image, {SIZES}", ours, peers)
+    return Race(f"one training step, stationary context, {SIDE**2} tokens an image, {SIZES}", ours, peers)
 
 
 def targets() -> Race:
@@ -91,8 +92,8 @@ def targets() -> Race:
     alone = [training.ours(i, i + 1) for i in range(TARGETS)]
     peers = (
         Peer("C11", f"{TARGETS} separate steps of diffusers and peft, full attention", 2.0, 2.43,
-             lambda: training.step(stock), masked, 1e-4, BY_MASK),
+             lambda: training.step(stock), masked, 1e-4, beside=BY_MASK),
         Peer("C11.ours", f"{TARGETS} separate passes of ours", 2.0, 2.17, lambda: training.step(alone), None, 1e-4),
     )  # fmt: skip
     ours = lambda: training.step([training.ours(0, TARGETS)])
-    return Race(f"K={TARGETS} noisy targets of one context, 256 tokens an image, {SIZES}", ours, peers)
+    return Race(f"K={TARGETS} noisy targets of one context, {SIDE**2} tokens an image, {SIZES}", ours, peers, LONG)

@@ -15,7 +15,7 @@ from viral.model.roles import use_role_rope
 from viral.model.tokens import pack, unpack
 from viral.sampling.denoise import schedule, start_noise
 
-CHANNELS, LAYERS, HEADS, HEAD_WIDTH, WORDS, TEXT_WIDTH = 16, 3, 2, 64, 8, 64
+CHANNELS, LAYERS, HEADS, HEAD_WIDTH, WORDS, TEXT_WIDTH = 16, 2, 2, 64, 8, 64
 SIZES = f"{LAYERS} layers of {HEADS} x {HEAD_WIDTH}, {WORDS} words"
 
 

@@ -26,6 +26,8 @@ Check = Callable[[Result, Result], Gate]
 """Compares what ours and theirs came to."""
 
 RUNS, REPEATS = 7, 5
+LONG = 3
+"""Repeats where a run is itself a sum of dozens of steps, so that fifteen minutes hold all rows."""
 CORES = len(os.sched_getaffinity(0))
 GROWTH_CORES = 8
 """Cores from which on growth from 1 to 2 says something: with fewer, the second worker takes the first one's."""
@@ -57,6 +59,8 @@ class Race:
     workload: str
     ours: Arm
     peers: tuple[Peer, ...]
+    repeats: int = REPEATS
+    """How often the least of seven runs is taken."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def run_race(race: Race) -> list[Row]:
     """Rows of all peers; a peer to which ours is not equal gets no ratio and is not timed."""
     gates = [compare(peer, race.ours()) for peer in race.peers]
     equal = [peer for peer, gate in zip(race.peers, gates, strict=True) if gate.passed]
-    repeats = [best_of((race.ours, *(peer.run for peer in equal))) for _ in range(REPEATS)] if equal else []
+    repeats = [best_of((race.ours, *(peer.run for peer in equal))) for _ in range(race.repeats)] if equal else []
     return [_row(race, peer, gate, equal, repeats) for peer, gate in zip(race.peers, gates, strict=True)]
 
 

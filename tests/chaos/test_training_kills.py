@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -22,7 +22,7 @@ from viral.storage import Storage
 from viral.tracking_server import tracking_server
 
 ROOT = Path(__file__).parents[2]
-KILLS = 10
+KILLS = 5
 SMALL = [
     "train.steps=60", "train.save_every=5", "train.log_every=5", "train.ema=0.9", "data.train_crops=24",
     "data.test_crops=40", "data.tasks=[negative, low_light]", "train.max_failures=20", "tracking.port=5612",
@@ -31,9 +31,9 @@ LAST = "train/checkpoints/step-000060.safetensors"
 Choose = Callable[[psutil.Process], psutil.Process | None]
 
 
-def start(storage: Path | str, *more: str) -> subprocess.Popen[bytes]:
+def start(storage: Path | str, *more: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "jobs/train_adapter.py"), str(ROOT / "jobs/configs/tiny.yaml")]
-    return subprocess.Popen([*command, f"storage={storage}", *SMALL, *more], start_new_session=True)
+    return subprocess.Popen([*command, f"storage={storage}", *SMALL, *more], start_new_session=True, stderr=stderr)
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -73,8 +73,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return storage
 
 
-@pytest.mark.timeout(5400)
-def test_ten_kills_of_the_whole_job_change_no_bit(undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("half", ["first", "second"])
+def test_ten_kills_of_the_whole_job_change_no_bit(undisturbed: Path, tmp_path: Path, half: str) -> None:
     storage, dice = copy_of(undisturbed, tmp_path / "killed"), random.Random(time.time_ns())
     for _ in range(KILLS):
         process, moment = start(storage), dice.uniform(10, 90)
@@ -139,6 +140,39 @@ def test_a_tracking_server_that_is_silent_for_a_minute_gets_all_curves_later(und
         run_id = json.loads((storage / "train/done.json").read_text())["run_id"]
         seen = MlflowClient(uri).get_metric_history(run_id, "loss")
     assert {metric.step: metric.value.hex() for metric in seen} == losses(storage) == losses(undisturbed)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own; mounting it takes the rights of root."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Take all the room that is left."""
+    with pytest.raises(OSError, match="No space left"), file.open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(1 << 12))
+
+
+@pytest.mark.timeout(3600)
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(undisturbed: Path, disk: Path) -> None:
+    storage = copy_of(undisturbed, disk / "full")
+    process = start(storage, "train.max_failures=1", stderr=subprocess.PIPE)
+    while process.poll() is None and not (storage / "train/checkpoints/step-000010.json").exists():
+        time.sleep(0.05)
+    fill(disk / "ballast")
+    _, told = process.communicate()
+    assert process.returncode == 2 and told.decode().splitlines()[-1].startswith("error: "), told.decode()
+    assert "no room is left there" in told.decode().splitlines()[-1]
+    (disk / "ballast").unlink()
+    assert start(storage).wait() == 0
+    assert losses(storage) == losses(undisturbed)
+    assert (storage / LAST).read_bytes() == (undisturbed / LAST).read_bytes()
 
 
 @pytest.mark.timeout(3600)

@@ -22,15 +22,16 @@ from viral.schema import LABELLED
 from viral.storage import Storage, read_manifest, write_manifest
 from viral.tasks import TASKS
 
+PART = {"source": "photos", "images": 3, "tasks": ("edge",)}
 HEAD = {"image_id": "x", "split": "train", "source_id": "s", "licence": "CC0"}
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five photographs, one of them cut short."""
+    """Five photographs, one of them cut short, two of them equal."""
     folder = tmp_path_factory.mktemp("photographs")
     for seed in range(5):
-        pixels = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+        pixels = np.random.default_rng(seed % 3).integers(0, 256, (6, 8, 3)).astype(np.uint8)
         Image.fromarray(pixels).resize((96, 72), Image.Resampling.NEAREST).save(folder / f"{seed}.png")
     (folder / "4.png").write_bytes((folder / "4.png").read_bytes()[:60])
     return folder
@@ -103,12 +104,21 @@ def test_no_source_lies_on_both_sides_of_the_split(config: RunConfig) -> None:
     assert {side for found in sides.values() for side in found} == {"train", "test"}
 
 
+def test_equal_pictures_lie_on_one_side_and_are_reported(config: RunConfig, photographs: Path) -> None:
+    sides = {row["source_id"]: row["split"] for row in _rows(config)}
+    assert sides[f"{photographs}/0.png"] == sides[f"{photographs}/3.png"]
+    manifest = read_manifest(Storage(config.storage).join("pairs"))
+    assert manifest is not None and manifest.notes["alike pictures, exact"] == "1"
+    report = Path(config.storage, "images", "duplicates.csv").read_text()
+    assert report.count("\n") == 2 and "exact,0," in report
+
+
 def test_stopped_damaged_and_resumed_with_three_actors_it_is_the_same_dataset(
     config: RunConfig, tmp_path: Path
 ) -> None:
     whole = _files(Path(config.storage))
     shutil.copytree(config.storage, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "labels")
+    (tmp_path / "run" / "labels" / "photographs" / "shard-00001.parquet").unlink()
     shutil.rmtree(tmp_path / "run" / "images" / "scenes")
     pairs = Storage(str(tmp_path / "run")).join("pairs")
     manifest = read_manifest(pairs)
@@ -188,10 +198,11 @@ def test_logos_of_a_folder_are_laid_on_pictures(tmp_path: Path) -> None:
         ({"tasks": ("depth",)}, "its tasks need depth, which neither the source photos nor an annotator"),
         ({"tasks": ("dpeth",)}, "there is no task 'dpeth'"),
         ({"annotators": ("x",)}, "dataset.parts.p.annotators: there is no x"),
+        ({"parts": {"p": PART, "q": PART}}, "edge of photos is asked for twice"),
     ],
 )
 def test_a_mixture_that_makes_no_sense_is_named_before_anything_is_made(change: dict, message: str) -> None:
-    part = {"source": "photos", "images": 3, "tasks": ("edge",), **{k: v for k, v in change.items() if k != "parts"}}
+    part = {**PART, **{k: v for k, v in change.items() if k != "parts"}}
     described = {"sources": {"photos": {"kind": "images", "path": "x"}}, "parts": change.get("parts", {"p": part})}
     with pytest.raises(ValueError, match=message):
         find_parts(RunConfig.model_validate({"dataset": described}))

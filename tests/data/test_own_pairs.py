@@ -85,6 +85,13 @@ def test_parquet_and_image_files_give_the_same_images(tmp_path: Path) -> None:
     assert {row["licence"] for row in table} == {"CC0"} and {row["licence"] for row in images} == {"as given"}
 
 
+def test_instruction_and_group_of_a_row_are_kept(tmp_path: Path) -> None:
+    words = {"instruction": pa.array(["make it red", None]), "group": pa.array(["cats", None])}
+    _write_parquet(tmp_path / "mine.parquet", **words)
+    rows = _made(tmp_path)
+    assert [(row["instruction"], row["group"]) for row in rows] == [("make it red", "cats"), (None, None)]
+
+
 def test_a_damaged_image_stays_as_a_row_with_its_error(tmp_path: Path) -> None:
     cells = [{"bytes": b"no image", "path": None}, {"bytes": None, "path": "elsewhere.png"}]
     _write_parquet(tmp_path / "mine.parquet", target=pa.array(cells, IMAGE))

@@ -47,14 +47,14 @@ def write_pairs(config: RunConfig, tasks: tuple[str, ...], masks: bool = True) -
                 noise = gaussian(rng.random((SIZE, SIZE, 3)), 2, channel_axis=-1)
                 image = (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
                 rows += [_row(task, split, source, i, image, rng, masks) for task in tasks]
-    _write_table(config, "pairs", {"shard-00000.parquet": MadeShard(pairs_parquet(rows), len(rows), {})})
+    write_table(config, "pairs", {"shard-00000.parquet": MadeShard(pairs_parquet(rows), len(rows), {})})
 
 
 def write_latents(config: RunConfig, pairs: PairTable) -> None:
     """The table of latents that belongs to a table of pairs of one shard."""
     (shard,) = pairs.manifest.shards
     make = LatentMaker(pairs, config.base, gpu=0.0, model=config.model)
-    _write_table(config, "latents", {"shard-00000.arrow": make(shard), TEXT: make(None)})
+    write_table(config, "latents", {"shard-00000.arrow": make(shard), TEXT: make(None)})
 
 
 def write_adapter(config: RunConfig) -> None:
@@ -73,7 +73,7 @@ def _row(task: str, split: str, source: str, i: int, image: np.ndarray, rng: np.
     return row if masks else {**row, "mask": None}
 
 
-def _write_table(config: RunConfig, table: str, made: dict[str, MadeShard]) -> None:
+def write_table(config: RunConfig, table: str, made: dict[str, MadeShard]) -> None:
     place = Storage(config.storage).join(table)
     for name, shard in made.items():
         place.write(name, shard.data)

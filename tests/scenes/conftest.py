@@ -15,7 +15,12 @@ def ball_scene() -> Scene:
 
 
 @pytest.fixture(scope="session")
-def seen() -> list[tuple[Scene, Labelled]]:
+def scenes() -> list[Scene]:
+    """Scenes of all kinds, by their seeds from 0 on."""
+    return [sample_scene(seed) for seed in range(250)]
+
+
+@pytest.fixture(scope="session")
+def seen(scenes: list[Scene]) -> list[tuple[Scene, Labelled]]:
     """Two dozen scenes of all kinds and their renders."""
-    scenes = [sample_scene(seed) for seed in range(24)]
-    return [(scene, render(scene, SIZE)) for scene in scenes]
+    return [(scene, render(scene, SIZE)) for scene in scenes[:24]]

@@ -3,27 +3,25 @@ from collections import Counter
 
 import pytest
 
-from viral.scenes import BACKDROPS, CATEGORIES, TIMES, sample_scene
+from viral.scenes import BACKDROPS, CATEGORIES, TIMES, Scene, sample_scene
 from viral.scenes.layout import radius_of
 
 
-def test_equal_seeds_give_equal_scenes_and_others_differ() -> None:
-    assert sample_scene(5) == sample_scene(5)
-    assert len({sample_scene(seed) for seed in range(50)}) == 50
+def test_equal_seeds_give_equal_scenes_and_others_differ(scenes: list[Scene]) -> None:
+    assert sample_scene(5) == scenes[5]
+    assert len(set(scenes)) == len(scenes)
 
 
-def test_every_category_backdrop_and_time_occurs() -> None:
-    scenes = [sample_scene(seed) for seed in range(500)]
+def test_every_category_backdrop_and_time_occurs(scenes: list[Scene]) -> None:
     counts = Counter(name for scene in scenes for name in scene.categories)
     assert set(counts) == set(CATEGORIES)
-    assert min(counts.values()) >= 5
+    assert min(counts.values()) >= 2
     assert {scene.backdrop for scene in scenes} == set(BACKDROPS)
     assert {scene.time for scene in scenes} == set(TIMES)
 
 
-def test_things_do_not_stand_in_one_another() -> None:
-    for seed in range(60):
-        things = sample_scene(seed).things
+def test_things_do_not_stand_in_one_another(scenes: list[Scene]) -> None:
+    for things in (scene.things for scene in scenes):
         for i, one in enumerate(things):
             for two in things[:i]:
                 assert math.hypot(one.x - two.x, one.z - two.z) >= 0.9 * (radius_of(one) + radius_of(two)) - 1e-9
@@ -46,4 +44,4 @@ def test_unknown_names_are_refused() -> None:
 
 def test_too_many_things_do_not_fit() -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        sample_scene(0, ("house",) * 30)
+        sample_scene(0, ("house",) * 12)

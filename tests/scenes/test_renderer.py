@@ -102,7 +102,7 @@ def test_normals_agree_with_differences_of_depth(seen: list[tuple[Scene, Labelle
 
 def test_seen_keypoints_lie_on_their_person_and_inside_the_picture() -> None:
     people = 0
-    for seed in range(8):
+    for seed in range(6):
         labels = render(sample_scene(seed, ("person",)), 96)
         for entity in labels.things:
             assert (entity.keypoints is not None) == (entity.category == "person")
@@ -114,7 +114,7 @@ def test_seen_keypoints_lie_on_their_person_and_inside_the_picture() -> None:
                 assert (v > 0) == inside
                 if v == 2:
                     assert labels.instances[int(y), int(x)] == entity.id
-    assert people >= 8
+    assert people >= 6
 
 
 def test_left_joints_of_a_person_who_faces_the_camera_are_on_the_right_of_the_picture() -> None:
@@ -161,9 +161,9 @@ def digest(seeds: range) -> str:
 
 def test_a_seed_gives_the_same_bytes_in_another_process() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_renderer; print(test_renderer.digest(range(40, 46)))"
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_renderer; print(test_renderer.digest(range(40, 43)))"
     )
     other = subprocess.run(
         [sys.executable, "-c", code, __file__.rpartition("/")[0]], capture_output=True, text=True, check=True
     )
-    assert other.stdout.strip() == digest(range(40, 46))
+    assert other.stdout.strip() == digest(range(40, 43))

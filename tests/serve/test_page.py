@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,6 +138,78 @@ def test_pictures_can_be_dropped_together_and_pasted(open_page, server, parts):
         list(parts["query"]),
     )
     assert paint(page) == answered(server, parts, steps="3")
+
+
+@browses
+def test_everything_is_reached_and_done_by_keyboard(open_page):
+    page = open_page()
+    choose(page)
+    page.locator("#settings").evaluate("details => details.open = false")
+    page.locator("h1").click()
+
+    def tab_to(target: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("target => document.activeElement.matches(target)", target):
+                return
+        raise AssertionError(f"{target} is not reached by the Tab key")
+
+    tab_to('[data-part="query"] input')
+    tab_to('[name="candidates"]')
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.value") == "2"
+    tab_to("#examples button")
+    page.keyboard.press("Enter")
+    expect(page.locator(".tile.filled")).to_have_count(3)
+    page.locator("h1").click()
+    tab_to("#paint")
+    page.keyboard.press("Enter")
+    painted(page)
+    tab_to("#slider")
+    before = page.locator("#slider").get_attribute("aria-valuetext")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#slider").get_attribute("aria-valuetext") != before
+    tab_to("#continue")
+    page.keyboard.press("Space")
+    expect(page.locator('[data-part="query"] .what')).to_have_text("painted.png")
+
+
+@browses
+@pytest.mark.parametrize("shipped", [True, False])
+def test_copied_command_paints_the_same_picture(open_page, parts, tmp_path, shipped):
+    page = open_page()
+    if shipped:
+        page.get_by_role("button", name="Light").click()
+        expect(page.locator(".tile.filled")).to_have_count(3)
+    else:
+        names = ("a.png", "a, 2.png", "it's \\b;1.png")
+        give(page, parts, names)
+        for data, name in zip(parts.values(), names, strict=True):
+            (tmp_path / name).write_bytes(data)
+    choose(page)
+    image = paint(page, candidates=2)
+    page.get_by_role("button", name="As curl").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("status")).to_have_text("Copied.")
+    command = page.evaluate("navigator.clipboard.readText()")
+    done = subprocess.run(["bash", "-euc", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "answer.png").read_bytes() == image
+
+
+@browses
+def test_page_fits_a_phone_in_every_state(open_page, parts):
+    page = open_page(PHONE, has_touch=True, is_mobile=True)
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) == PHONE["width"]
+    give(page, parts)
+    choose(page)
+    paint(page, candidates=4)
+    page.get_by_role("button", name="As curl").tap()
+    assert page.evaluate(wide) == PHONE["width"]
+    low = """[...document.querySelectorAll("button, .button, select, fieldset span, summary")]
+        .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"""
+    assert page.evaluate(low) == []
 
 
 @browses

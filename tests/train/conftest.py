@@ -1,19 +1,29 @@
 """A small table of latents and a run on it."""
 
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from viral.config import AdapterConfig, RunConfig, TrainConfig
 from viral.data.latents import TEXT, LatentTable, latents_arrow, text_file
 from viral.storage import Manifest, Storage, describe_shard, write_manifest
+from viral.train.state import grouped
 
 CHANNELS, SIDE, TEXT_WIDTH = 16, 4, 64
 FILL_TEXT, FILL_POOLED = 32, 24
 TASKS = ("edge", "negative")
 TRAIN_ROWS, TEST_ROWS = 6, 2
+STAGES, TURNS, WORLD = (0, 1, 2, 3), ("whole", "resumed"), 2
+
+Staged = dict[tuple[int, str], dict[str, Any]]
 
 
 def write_latents(storage: Storage) -> None:
@@ -70,10 +80,14 @@ def _row(rng: np.random.Generator, task: str, i: int) -> dict:
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_base: Path) -> RunConfig:
-    """A run of six steps that saves at the third."""
+    return make_run(tmp_path / "run", tiny_base)
+
+
+def make_run(storage: Path, base: Path) -> RunConfig:
+    """A run of six steps that saves at the third, with its latents."""
     run = RunConfig(
-        storage=str(tmp_path / "run"),
-        base=str(tiny_base),
+        storage=str(storage),
+        base=str(base),
         adapter=AdapterConfig(rank=2, alpha=2, num_experts=3, expert_rank=2, expert_alpha=2),
         train=TrainConfig(
             steps=6, batch_size=4, micro_batch=2, workers=1, log_every=2, save_every=3, learning_rate=1e-2
@@ -81,6 +95,54 @@ def config(tmp_path: Path, tiny_base: Path) -> RunConfig:
     )
     write_latents(Storage(run.storage).join("latents"))
     return run
+
+
+def on_two_workers(run: RunConfig) -> RunConfig:
+    """The run with half of each batch for either of two workers, and an average."""
+    changes = {"workers": WORLD, "micro_batch": 1, "ema": 0.5}
+    return run.model_copy(update={"train": run.train.model_copy(update=changes)})
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Staged:
+    """States by step and shapes, by ZeRO stage and turn, of runs on two processes: whole, and resumed at step 3."""
+    folder = tmp_path_factory.mktemp("staged")
+    run = on_two_workers(make_run(folder / "run", tiny_base))
+    mp.spawn(take_turns, (free_port(), run, str(folder)), nprocs=WORLD, join=True)
+    return {(stage, turn): torch.load(folder / f"{stage}-{turn}.pt") for stage in STAGES for turn in TURNS}
+
+
+def take_turns(rank: int, port: int, config: RunConfig, folder: str) -> None:
+    """One of two processes: for every stage run six steps, and three of them again after a checkpoint."""
+    from viral.train.checkpoint import Checkpoint
+    from viral.train.loop import Hooks, train
+    from viral.train.worker import make_engine, make_feed, settle
+
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(WORLD)}
+    os.environ |= {"LOCAL_RANK": str(rank)}
+    settle(config, WORLD)
+    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+    feed = make_feed(config, rank, WORLD)
+    for stage in STAGES:
+        staged = config.model_copy(update={"train": config.train.model_copy(update={"zero_stage": stage})})
+        checkpoint = None
+        for turn in TURNS:
+            engine, states = make_engine(staged, checkpoint), {}
+            keep = Hooks(lambda record: None, lambda step: states.update({step: engine.state()}))  # noqa: B023
+            train(engine, feed, staged, keep, checkpoint.step if checkpoint else 0)
+            with engine.result() as transformer:
+                shapes = {name: tuple(p.shape) for name, p in transformer.named_parameters() if p.requires_grad}
+            if rank == 0:
+                flat = {step: state.flat() for step, state in states.items()}
+                torch.save({"states": flat, "shapes": shapes}, f"{folder}/{stage}-{turn}.pt")
+            checkpoint = checkpoint or Checkpoint(3, grouped(states[3].flat()))
+    dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture

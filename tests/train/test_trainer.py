@@ -1,8 +1,8 @@
 """A whole run: Ray Train with two workers, DeepSpeed in them, a real MLflow server beside them."""
 
 import json
-import shutil
-import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -13,6 +13,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
+from tests.train.conftest import Staged, free_port, make_run, on_two_workers
 from viral.config import RunConfig, TrackingConfig
 from viral.data.images import encode_png, pixels_of
 from viral.model.adapter import load_adapter, read_card
@@ -20,93 +21,82 @@ from viral.model.backbone import base_hash, load_backbone
 from viral.registration import register_adapter
 from viral.storage import Storage
 from viral.tracking import set_alias, tracking_server
+from viral.train.checkpoint import Checkpoints
 from viral.train.journal import read_journal
+from viral.train.run import describe_run
+from viral.train.state import grouped
 from viral.train.trainer import TrainResult, train_adapter
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that two workers of Ray Train ended, after a checkpoint that others had left."""
+
+    config: RunConfig
+    result: TrainResult
+    uri: str
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture(scope="module")
+def trained(
+    ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, staged: Staged
+) -> Iterator[Trained]:
+    run = on_two_workers(make_run(tmp_path_factory.mktemp("trained") / "run", tiny_base))
+    run = run.model_copy(update={"tracking": TrackingConfig(port=free_port())})
+    checkpoints = Checkpoints(Storage(run.storage).join("train", "checkpoints"), describe_run(run).fingerprint)
+    checkpoints.save(3, grouped(staged[run.train.zero_stage, "whole"]["states"][3]))
+    with tracking_server(run) as uri:
+        yield Trained(run, train_adapter(run), uri)
 
 
-def on_two_workers(config: RunConfig, storage: Path) -> RunConfig:
-    train = config.train.model_copy(update={"workers": 2, "micro_batch": 1})
-    return config.model_copy(
-        update={"storage": str(storage), "train": train, "tracking": TrackingConfig(port=free_port())}
-    )
-
-
-def stopped_after(step: int, whole: Path, storage: Path) -> None:
-    """Leave at `storage` what a run killed after a checkpoint leaves."""
-    for name in (f"step-{step:06d}.safetensors", f"step-{step:06d}.json"):
-        Storage(str(storage)).join("train", "checkpoints").write(
-            name, (whole / "train" / "checkpoints" / name).read_bytes()
-        )
-
-
-def test_a_run_on_two_workers_is_tracked_loads_from_the_registry_and_resumes_bit_for_bit(
-    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_goes_on_after_its_checkpoint_and_ends_bit_for_bit_as_one_that_was_not_stopped(
+    trained: Trained, staged: Staged
 ) -> None:
-    before = base_hash(config.base_folder())
-    whole = on_two_workers(config, Path(config.storage))
-    with tracking_server(whole) as uri:
-        result = train_adapter(whole)
-        check_results(whole, result)
-        check_tracked(uri, result.run_id)
-        check_registered(whole, uri)
-        assert base_hash(config.base_folder()) == before
-        assert train_adapter(whole).skipped and "nothing to do" in capsys.readouterr().out
-
-        resumed = on_two_workers(config, tmp_path / "resumed")
-        resumed = resumed.model_copy(update={"tracking": TrackingConfig(uri=uri)})
-        shutil.copytree(Path(whole.storage) / "latents", tmp_path / "resumed" / "latents")
-        stopped_after(3, Path(whole.storage), tmp_path / "resumed")
-        train_adapter(resumed)
-    last = ("train", "checkpoints", "step-000006.safetensors")
-    first, second = (load_file(Path(run.storage).joinpath(*last)) for run in (whole, resumed))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert [line["step"] for line in read_journal(Storage(resumed.storage).join("train"))] == [4, 6]
+    last = Path(trained.config.storage, "train", "checkpoints", "step-000006.safetensors")
+    whole, found = staged[trained.config.train.zero_stage, "whole"]["states"][6], load_file(last)
+    assert found.keys() == whole.keys() and all(torch.equal(found[name], whole[name]) for name in whole)
+    assert [line["step"] for line in read_journal(Storage(trained.config.storage).join("train"))] == [4, 6]
 
 
-def check_results(config: RunConfig, result: TrainResult) -> None:
-    """Adapter, journal and pictures are there and agree."""
-    card = read_card(Path(result.adapter))
-    assert card.steps == 6 and card.base_sha256 == base_hash(config.base_folder())
+def test_a_finished_run_has_nothing_to_do(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_adapter(trained.config).skipped and "nothing to do" in capsys.readouterr().out
+
+
+def test_a_run_leaves_adapter_figures_and_pictures_that_agree(trained: Trained) -> None:
+    config, adapter = trained.config, Path(trained.result.adapter)
+    card = read_card(adapter)
+    assert card.steps == 6 and card.base_sha256 == base_hash(config.base_folder())  # which training left as it was
     transformer = load_backbone(config.base_folder(), ("transformer",)).transformer
     assert transformer is not None
-    load_adapter(transformer, Path(result.adapter))
-    lines = read_journal(Storage(config.storage).join("train"))
-    assert [line["step"] for line in lines] == [2, 4, 6] and lines[-1]["loss"] == result.loss
-    assert "system/cpu_utilization_percentage" in lines[0]
+    load_adapter(transformer, adapter)
     train = Storage(config.storage).join("train")
+    lines = read_journal(train)
+    assert lines[-1]["loss"] == trained.result.loss and "system/cpu_utilization_percentage" in lines[0]
     assert {"step-000006.json", "step-000006.png"} <= set(train.join("validation").list())
-    assert train.join("router").list() == ["step-000003.png", "step-000006.png"]
+    assert train.join("router").list() == ["step-000006.png"]
     scores = json.loads(train.join("validation").read("step-000006.json"))
     assert scores.keys() == {"validation/edge/edge_f1", "validation/negative/psnr"}
     assert read_card(Path(config.storage) / "dense").dense is not None
 
 
-def check_tracked(uri: str, run_id: str) -> None:
-    """The run is a child with curves, pictures by step, and the adapter in its forms with a card people can read."""
-    client = MlflowClient(uri)
+def test_a_run_is_tracked_as_a_child_with_curves_pictures_and_the_adapter_in_its_forms(trained: Trained) -> None:
+    client, run_id = MlflowClient(trained.uri), trained.result.run_id
     run = client.get_run(run_id)
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])
     assert run.info.status == parent.info.status == "FINISHED" and run.info.run_id != parent.info.run_id
     curve = {metric.step: metric.value for metric in client.get_metric_history(run_id, "loss")}
-    assert list(curve) == [2, 4, 6] and client.get_metric_history(run_id, "validation/negative/psnr")
+    assert list(curve) == [4, 6] and client.get_metric_history(run_id, "validation/negative/psnr")
     images = [item.path for item in client.list_artifacts(run_id, "images")]
     assert all(any(f"{key}+step+6" in path for path in images) for key in ("validation", "router"))
     files = {Path(item.path).name for item in client.list_artifacts(run_id, "adapter")}
     assert {"README.md", "card.json", "MLmodel", "moe_router.safetensors", "comfyui_lora.safetensors"} <= files
+    mlflow.set_tracking_uri(trained.uri)
     dense = mlflow.diffusers.load_model(client.download_artifacts(run_id, "dense"))
     assert dense.adapter_type == "lora" and Path(dense.base_model).is_dir()
 
 
-def check_registered(config: RunConfig, uri: str) -> None:
-    """MLflow's own loader opens the registered adapter, which answers (A, A', B)."""
+def test_the_registered_adapter_answers_in_mlflows_own_loader(trained: Trained) -> None:
+    config, uri = trained.config, trained.uri
     assert "has not been evaluated" in register_adapter(config, uri).reason
     set_alias(uri, config.tracking.model_name, "champion", "1")
     mlflow.set_tracking_uri(uri)

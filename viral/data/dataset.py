@@ -3,19 +3,26 @@
 Every stage can be stopped and run again, and none depends on how many actors there were.
 """
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
 
 from viral.config import PartConfig, RunConfig, fingerprint
-from viral.data.annotators import Annotator, build_annotators
+from viral.data.annotators import Annotator
+from viral.data.annotators.registry import build_annotators
 from viral.data.dataset_stages import ImageMaker, ImageWork, LabelMaker, PairWork, PartPairMaker, Placed
+from viral.data.duplicates import Link, count_links, find_links, moved_sources, read_looks, write_links
+from viral.data.pair_table import CONFIGURATION
+from viral.data.pairs import generate_pairs
 from viral.data.shards import Pool, ShardWork, is_finished, make_shards
 from viral.data.sources import Item, Source, build_sources, split_of
+from viral.data.sources.registry import read_described
 from viral.storage import Manifest, Storage
 from viral.tasks import Task, find_tasks, own_key
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the same configuration shall give other rows."""
 LEAST = 4
 """Pictures of a part, however small the scale: an analogy takes two, on either side of the split."""
@@ -44,14 +51,25 @@ class Part:
 def make_dataset(config: RunConfig) -> Manifest:
     """Make the pairs of `config.dataset` in `storage`/`pairs`, once; needs Ray.
 
-    A picture that cannot be read, labelled or rendered for a task stays as a row with its `error`. `ValueError` for
-    a description that makes no sense, before anything is made.
+    A picture that cannot be read, labelled or rendered for a task stays as a row with its `error`; one that looks like
+    a picture kept apart is kept apart as well. `ValueError` for a description that makes no sense, before anything is
+    made.
     """
     parts = find_parts(config)
+    Storage(config.storage).sweep()
     items = {part.name: _items(config, part) for part in parts}
     images = {part.name: _make_images(config, part, items[part.name]) for part in parts}
     labels = {part.name: _make_labels(config, part, images[part.name]) for part in parts if part.annotators}
-    return _make_pairs(config, parts, images, labels)
+    links = find_links([look for part in parts for look in read_looks(_images(config, part), images[part.name])])
+    write_links(Storage(config.storage).join("images"), links)
+    return _make_pairs(config, parts, images, labels, links)
+
+
+def make_pairs(config: RunConfig) -> Manifest:
+    """The pairs that `config` trains on, made unless they are there: of `dataset.parts` where it has any, else of
+    photographs or a folder of your own.
+    """
+    return make_dataset(config) if config.dataset.parts else generate_pairs(config)
 
 
 def find_parts(config: RunConfig) -> list[Part]:
@@ -60,6 +78,9 @@ def find_parts(config: RunConfig) -> list[Part]:
     if not dataset.parts:
         raise ValueError("dataset.parts is empty; describe at least one, see jobs/configs/dataset_viral.yaml")
     sources, annotators = build_sources(dataset.sources), build_annotators(dataset.annotators)
+    twice = Counter((part.source, task) for part in dataset.parts.values() for task in part.tasks)
+    if repeated := [f"{task} of {source}" for (source, task), count in twice.items() if count > 1]:
+        raise ValueError(f"dataset.parts: {', '.join(repeated)} is asked for twice; the pairs would be the same")
     return [_find_part(config, name, sources, annotators) for name in dataset.parts]
 
 
@@ -126,7 +147,7 @@ def _make_labels(config: RunConfig, part: Part, images: Manifest) -> Manifest:
 
 
 def _make_pairs(
-    config: RunConfig, parts: list[Part], images: dict[str, Manifest], labels: dict[str, Manifest]
+    config: RunConfig, parts: list[Part], images: dict[str, Manifest], labels: dict[str, Manifest], links: list[Link]
 ) -> Manifest:
     """Every task of a part on every picture of it, all parts in one table."""
     storage = Storage(config.storage).join(config.pairs)
@@ -138,8 +159,8 @@ def _make_pairs(
         for shard in images[part.name].shards
     ]
     listed = [[list(one.tasks), one.shard.sha256, one.labels and one.labels.sha256] for one in work]
-    own, marks = own_key(config.tasks), _listing(config.dataset.watermarks)
-    key = fingerprint("dataset pairs", RECIPE, listed, own, marks, config.seed)
+    own, marks, moved = own_key(config.tasks), _listing(config.dataset.watermarks), moved_sources(links)
+    key = fingerprint("dataset pairs", RECIPE, listed, own, marks, sorted(moved), config.seed)
     if (manifest := is_finished(storage, key)) is not None:
         print(f"pairs: {storage} is up to date, {manifest.counts_out['good']} pairs")
         return manifest
@@ -147,11 +168,22 @@ def _make_pairs(
     wanted = Manifest(
         fingerprint=key,
         counts_in={"pictures": sum(one.shard.rows for one in work), "rows": sum(item.rows for item in plan)},
-        notes={f"{name}: {key}": value for name, made in images.items() for key, value in made.notes.items()},
+        notes={f"{name}: {key}": value for name, made in images.items() for key, value in made.notes.items()}
+        | {f"alike pictures, {kind}": str(count) for kind, count in count_links(links).items()}
+        | {"sources moved to the test side": str(len(moved)), CONFIGURATION: _description(config)},
     )
-    maker = partial(PartPairMaker, config.seed, config.tasks, config.dataset.watermarks)
+    maker = partial(PartPairMaker, config.seed, config.tasks, config.dataset.watermarks, moved)
     pool = Pool(config.data.actors, nodes=config.nodes.data)
     return make_shards("rendering pairs", storage, wanted, plan, maker, pool)
+
+
+def _description(config: RunConfig) -> str:
+    """The part of the configuration that says what the pairs are, as JSON."""
+    said = config.model_dump(mode="json", include={"dataset": True, "data": {"size"}, "tasks": True, "seed": True})
+    used = {part.source for part in config.dataset.parts.values()}
+    sources = read_described("dataset.sources", config.dataset.sources)
+    said["dataset"]["sources"] = {name: described for name, described in sources.items() if name in used}
+    return json.dumps(said)
 
 
 def _place(config: RunConfig, part: Part, described: dict, item: Item) -> Placed:

@@ -25,6 +25,8 @@ from viral.tasks import Labelled, Task, all_tasks, fit
 from viral.tasks.restoration import render_watermark
 
 RECIPE = 1
+LEAST_SIDE = 0.25
+"""Share of `data.size` that the shorter side of a picture has at least."""
 _LABELS = ("target", "changed", "depth", "normals", "entities", "instances", "instruction", "caption")
 
 
@@ -82,7 +84,9 @@ class ImageMaker:
 
     def _row(self, placed: Placed, size: int) -> dict[str, Any]:
         try:
-            labelled = fit(self._read(placed.item, size), size)
+            read = self._read(placed.item, size)
+            _check_side(min(read.image.shape[:2]), size)
+            labelled = fit(read, size)
             return labelled_row(placed.row, replace(labelled, about={**labelled.about, **placed.origin}))
         except Exception as error:  # noqa: BLE001 - the wrapper that turns a row's failure into its error
             return rejected_row({**placed.row, "about": json.dumps(placed.origin)}, _without_name(error, placed.item))
@@ -115,10 +119,19 @@ class LabelMaker:
 
 
 class PartPairMaker:
-    """Renders every task on every picture of a shard; what fails stays as a row with its error."""
+    """Renders every task on every picture of a shard; what fails stays as a row with its error.
 
-    def __init__(self, seed: int, own: Mapping[str, TaskConfig], watermarks: str | None) -> None:
-        self._seed, self._tasks = seed, all_tasks(own)
+    Pictures of the sources in `moved` go to the test side.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        own: Mapping[str, TaskConfig],
+        watermarks: str | None,
+        moved: frozenset[str] = frozenset(),
+    ) -> None:
+        self._seed, self._tasks, self._moved = seed, all_tasks(own), moved
         if watermarks is not None:
             render = partial(render_watermark, templates=read_templates(Storage(watermarks)))
             self._tasks["watermark"] = replace(self._tasks["watermark"], render=render)
@@ -138,6 +151,7 @@ class PartPairMaker:
     def _row(self, row: dict[str, Any], labelled: Labelled | None, task: Task) -> dict[str, Any]:
         pair_id = hashlib.sha256(json.dumps([RECIPE, row["image_id"], task.name, self._seed]).encode()).hexdigest()[:32]
         head = {name: row[name] for name in ("split", "source_id", "licence", "instruction")}
+        head |= {"split": "test"} if row["source_id"] in self._moved else {}
         about = {"pair_id": pair_id, "task": task.name, **head, "provenance": row["about"]}
         if labelled is None:
             return failed_row(about, {}, row["error"])
@@ -172,6 +186,12 @@ def read_templates(folder: Storage) -> Templates:
 def reason(error: Exception) -> str:
     """What a row's error says: our own messages as they are, others with their kind."""
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _check_side(side: int, size: int) -> None:
+    """`ValueError` for a picture that would be little but interpolation."""
+    if LEAST_SIDE * size > side:
+        raise ValueError(f"too small: {side} pixels, at least {LEAST_SIDE:g} of data.size, {size}, are needed")
 
 
 def _without_name(error: Exception, item: Item) -> str:

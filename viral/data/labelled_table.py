@@ -1,5 +1,6 @@
 """The table of labelled pictures, row by row: everything as PNG or plain values, small and open to any reader."""
 
+import hashlib
 import io
 import json
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Int32, Shaped
 from PIL import Image as Pillow
 
+from viral.data.duplicates import perceptual_hash
 from viral.data.images import encode_png, pixels_of
 from viral.schema import LABELLED
 from viral.tasks import Instance, Labelled, Mask
@@ -35,6 +37,8 @@ def labelled_row(row: dict[str, Any], labelled: Labelled, with_image: bool = Tru
         "instruction": labelled.instruction,
         "caption": labelled.caption,
         "about": json.dumps(labelled.about, sort_keys=True),
+        "pixels": hashlib.sha256(labelled.image.tobytes()).hexdigest() if with_image else None,
+        "look": perceptual_hash(labelled.image) if with_image else None,
         "error": None,
     }
     return {**row, **{name: _struct(data) for name, data in pictures.items()}, **plain}

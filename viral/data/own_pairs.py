@@ -24,14 +24,15 @@ from viral.data.shards import MadeShard, Pool, ShardWork, is_finished, make_shar
 from viral.storage import MANIFEST, Manifest, Storage, read_manifest
 from viral.tasks import Rendering
 
-RECIPE = 1
+RECIPE = 2
 PLACE = "own_pairs"
 """Where under `storage` the imported table lies."""
 NEEDED = ("task", "source", "target")
 _IMAGES = ("source", "target", "mask")
+_WORDS = ("split", "source_id", "licence", "instruction", "group")
 _EXPECTED = (
     "expected columns task (string), source and target (images as Hugging Face `datasets` writes them: "
-    "struct<bytes: binary, path: string>), and if you like mask, split, source_id, licence, pair_id"
+    "struct<bytes: binary, path: string>), and if you like mask, instruction, group, split, source_id, licence"
 )
 _LAYOUT = "expected Parquet files, or <task>/<name>__source.png beside <task>/<name>__target.png"
 
@@ -49,6 +50,8 @@ class OwnPair:
     """Row of the Parquet file `name`; none for image files."""
     files: dict[str, str]
     """File of each image, for a pair in image files."""
+    instruction: str | None = None
+    group: str | None = None
 
 
 def own_folder(config: RunConfig) -> Storage | None:
@@ -119,12 +122,12 @@ class OwnPairMaker:
 
     def _row(self, pair: OwnPair, images: dict[str, Any] | None) -> dict[str, Any]:
         label = pair.name if pair.row is None else f"{pair.name}#{pair.row}"
-        about = {"task": pair.task, "split": pair.split, "source_id": pair.source_id, "licence": pair.licence}
+        about = {key: getattr(pair, key) for key in ("task", "split", "source_id", "licence", "instruction")}
         data = {key: _bytes(value) for key, value in images.items()} if images is not None else self._read(pair)
         digests = [hashlib.sha256(data.get(key) or b"").hexdigest() for key in _IMAGES]
         about["pair_id"] = fingerprint("own", pair.task, label, digests) + digests[0][:16]
         try:
-            return good_row(about, {"file": label}, _rendering(data, label, self._size))
+            return good_row(about, {"file": label}, replace(_rendering(data, label, self._size), group=pair.group))
         except Exception as error:  # noqa: BLE001 - the wrapper that turns a row's failure into its error
             return failed_row(about, {"file": label}, str(error).removeprefix(f"{label}: ") or type(error).__name__)
 
@@ -165,13 +168,13 @@ def _parquet_pairs(folder: Storage, name: str) -> Iterator[OwnPair]:
     """The rows of a Parquet file; rows whose source images are the same bytes share a source."""
     with _parquet(folder, name) as file:
         _check_schema(file.schema_arrow, f"{folder}/{name}")
-        optional = [key for key in ("split", "source_id", "licence") if key in file.schema_arrow.names]
+        optional = [key for key in _WORDS if key in file.schema_arrow.names]
         row = 0
         for batch in file.iter_batches(batch_size=64, columns=["task", "source", *optional]):
             for value in batch.to_pylist():
                 source = value.get("source_id") or hashlib.sha256(_bytes(value["source"]) or b"").hexdigest()[:16]
-                licence = value.get("licence") or "as given"
-                yield OwnPair(name, str(value["task"]), value.get("split"), str(source), licence, row, {})
+                licence, said = value.get("licence") or "as given", (value.get("instruction"), value.get("group"))
+                yield OwnPair(name, str(value["task"]), value.get("split"), str(source), licence, row, {}, *said)
                 row += 1
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from viral.data.doubts import find_doubts
 from viral.data.images import encode_png, short_reason
 from viral.schema import PAIRS
 from viral.storage import Manifest, Shard, Storage, read_manifest
 from viral.tasks import Rendering
 
+CONFIGURATION = "configuration"
+"""The manifest's note that says, as JSON, how the pairs were made."""
 _FEW_VALUES = ["task", "split", "source_id", "licence"]
 
 
@@ -54,7 +57,8 @@ def good_row(about: dict[str, Any], params: dict[str, Any], rendering: Rendering
     encoded = {
         key: image if image is None else {"bytes": encode_png(image), "path": None} for key, image in images.items()
     }
-    plain = {"params": json.dumps(params, sort_keys=True), "group": rendering.group, "error": None}
+    doubts = "; ".join(find_doubts(rendering)) or None
+    plain = {"params": json.dumps(params, sort_keys=True), "group": rendering.group, "doubts": doubts, "error": None}
     return {**about, **plain, **encoded}
 
 

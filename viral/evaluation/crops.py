@@ -18,16 +18,39 @@ class Crop:
 
     row: int
     example: int
+    """A diptych has none and is the row itself."""
     seed: int
 
+    @property
+    def alone(self) -> bool:
+        """Whether it has no example."""
+        return self.example == self.row
 
-def choose_crops(latents: LatentTable, task: str, seed: int) -> tuple[Crop, ...]:
-    """Every row of a task that is kept apart, with an example from those trained on: the same for every method.
 
-    Empty when either side of the split has no row of this task.
+def choose_crops(latents: LatentTable, task: str, seed: int, alone: bool = False) -> tuple[Crop, ...]:
+    """Every row of a task that is kept apart, with an example that it may meet: the same for every method.
+
+    The example is one of those trained on; for a group that is kept apart whole, as quadruplets are, another of it.
+    Empty when either side of the split has no row of this task; a row that is alone in its group is left out. Those of
+    diptychs are all `alone`.
     """
-    examples = latents.rows(task, "train")
-    return tuple(_crop(int(row), examples, seed) for row in latents.rows(task, "test")) if len(examples) else ()
+    trained, apart = (_by_group(latents, latents.rows(task, split)) for split in ("train", "test"))
+    if not trained:
+        return ()
+    crops = []
+    for row in map(int, latents.rows(task, "test")):
+        group = latents.groups[row]
+        examples = trained.get(group) or [other for other in apart[group] if group is not None and other != row]
+        examples = [row] if alone else examples
+        crops += [_crop(row, np.array(examples), seed)] if examples else []
+    return tuple(crops)
+
+
+def _by_group(latents: LatentTable, rows: np.ndarray) -> dict[str | None, list[int]]:
+    found: dict[str | None, list[int]] = {}
+    for row in map(int, rows):
+        found.setdefault(latents.groups[row], []).append(row)
+    return found
 
 
 def _crop(row: int, examples: np.ndarray, seed: int) -> Crop:
@@ -42,6 +65,7 @@ class Pictures:
     source: Image
     target: Image
     mask: Mask | None
+    instruction: str | None = None
 
 
 class PictureTable:
@@ -70,6 +94,7 @@ class PictureTable:
             pixels_of(found["source"]["bytes"]),
             pixels_of(found["target"]["bytes"]),
             None if mask is None else pixels_of(mask["bytes"])[..., 0],
+            found["instruction"],
         )
 
     def _read(self, name: str) -> list[dict]:

@@ -18,10 +18,11 @@ from viral.data.pairs import load_pairs
 from viral.data.shards import Pool, ShardWork, make_shards
 from viral.evaluation.answers import mean_images
 from viral.evaluation.crops import Crop, PictureTable, choose_crops
-from viral.evaluation.gallery import compose, pick
+from viral.evaluation.gallery import PANELS, TOLD, compose, pick
 from viral.evaluation.scorer import KINDS, Chunk, Models, Scorer, local_folder, parquet
 from viral.evaluation.summary import ADAPTER, BEFORE, EvaluationSummary, Picture, TaskSummary, score_table, summarise
 from viral.model.adapter import adapter_sha256, read_card
+from viral.model.architecture import is_fill
 from viral.model.backbone import base_hash
 from viral.schema import SCORES
 from viral.storage import Manifest, Storage
@@ -107,8 +108,9 @@ def _track(config: RunConfig, summary: EvaluationSummary) -> None:
             tracker.log_lines([line])
             tracker.finish()
             with tracked(uri, config, "evaluate") as own:
-                place = Storage(config.storage).join("evaluation")
+                place, latents = (Storage(config.storage).join(name) for name in ("evaluation", config.latents))
                 own.log_lines([line])
+                own.log_dataset("latents", latents, LatentTable(latents).manifest, "evaluation")
                 own.log_file(TABLE, place.read(TABLE), "scores")
                 for name in place.join("gallery").list():
                     own.log_file(name, place.join("gallery").read(name), "gallery")
@@ -124,11 +126,13 @@ def _gallery(place: Storage, task: TaskSummary, rows: list[dict], table: Picture
     pictures = []
     for rank, i in pick(values, task.higher_is_better).items():
         row, name = after[i], f"{task.task}-{rank}.png"
-        example, crop = table[row["example"]], table[row["row"]]
+        crop, told = table[row["row"]], row["example"] == row["row"]
+        example = () if told else (table[row["example"]].source, table[row["example"]].target)
         outputs = (pixels_of(before[row["row"]]), pixels_of(row["output"]))
-        place.write(name, compose(np.stack([example.source, example.target, crop.source, *outputs, crop.target])))
+        place.write(name, compose(np.stack([*example, crop.source, *outputs, crop.target])))
+        about = {"panels": TOLD, "instruction": crop.instruction} if told else {"panels": PANELS}
         pictures.append(
-            Picture(rank=rank, pair_id=row["pair_id"], source_id=row["source_id"], score=values[i], file=name)
+            Picture(rank=rank, pair_id=row["pair_id"], source_id=row["source_id"], score=values[i], file=name, **about)
         )
     return tuple(pictures)
 
@@ -159,7 +163,8 @@ def _plan(config: RunConfig, crops: dict[str, tuple[Crop, ...]], metrics: dict[s
 
 
 def _crops(config: RunConfig, latents: LatentTable) -> dict[str, tuple[Crop, ...]]:
-    crops = {task: choose_crops(latents, task, config.seed) for task in latents.tasks}
+    alone = is_fill(config.base_folder(), config.model)
+    crops = {task: choose_crops(latents, task, config.seed, alone) for task in latents.tasks}
     scored = {task: chosen for task, chosen in crops.items() if chosen}
     if not scored:
         raise ValueError(

@@ -14,13 +14,15 @@ from viral.data.images import encode_png
 from viral.data.pairs import load_pairs
 from viral.evaluation import summary as s
 from viral.evaluation.curve import loss_curve
-from viral.evaluation.gallery import PANELS, cut
+from viral.evaluation.gallery import PANELS, TOLD, cut
 from viral.evaluation.metrics import NAMES
 from viral.model.backbone import base_path
 from viral.storage import Storage
 from viral.train.journal import read_journal
 
-PANEL_TITLES = ("A", "A′", "B", "before training", "output B′", "truth")
+TITLES = dict(zip(PANELS, ("A", "A′", "B", "before training", "output B′", "truth"), strict=True))
+TOLD_TITLES = dict(zip(TOLD, ("picture", "before training", "output", "truth"), strict=True))
+HERO = ("example source", "example target", "query", "output")
 
 
 class ReportFacts(BaseModel):
@@ -111,6 +113,7 @@ def _render(report: Report, tasks: list[tuple[s.TaskSummary, list[Row]]], lines:
         tasks=tasks,
         hero=hero,
         hero_task=hero_task,
+        told=bool(tasks) and all(row.picture.panels == TOLD for _, rows in tasks for row in rows),
         curve=loss_curve(*zip(*lines, strict=True)) if lines else None,
         answer=[_file_figure(name, path) for name, path in report.facts.answers.items()],
         labels=s.LABELS,
@@ -125,7 +128,7 @@ def _hero(tasks: list[tuple[s.TaskSummary, list[Row]]]) -> tuple[s.TaskSummary |
     if not shown:
         return None, []
     task, row = next(((task, row) for task, row in shown if task.beats_free), shown[0])
-    return task, [row.figures[i] for i in (0, 1, 2, 4)]
+    return task, [figure for name, figure in zip(row.picture.panels, row.figures, strict=True) if name in HERO]
 
 
 def _evaluation(storage: Storage) -> s.EvaluationSummary:
@@ -164,10 +167,11 @@ def _training(lines: list[tuple[int, float]], facts: ReportFacts) -> Training | 
 def _rows(gallery: Storage, task: s.TaskSummary) -> list[Row]:
     rows = []
     for picture in task.pictures:
-        panels = cut(gallery.read(picture.file))
+        panels = cut(gallery.read(picture.file), len(picture.panels))
+        titles = TITLES if picture.panels == PANELS else TOLD_TITLES
         figures = tuple(
-            Figure(title, _data_uri(encode_png(panel)), f"{task.title}, {picture.rank} crop: {name}")
-            for title, name, panel in zip(PANEL_TITLES, PANELS, panels, strict=True)
+            Figure(titles[name], _data_uri(encode_png(panel)), f"{task.title}, {picture.rank} crop: {name}")
+            for name, panel in zip(picture.panels, panels, strict=True)
         )
         rows.append(Row(picture, figures))
     return rows

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from viral.config import ModelConfig
 from viral.data.images import encode_png
@@ -16,14 +14,12 @@ from viral.data.shards import MadeShard
 from viral.evaluation.answers import Image, free_answers, through_vae
 from viral.evaluation.crops import Crop, Pictures, PictureTable
 from viral.evaluation.metrics import METRICS
+from viral.evaluation.painter import Painter, load_base, painter_of
 from viral.evaluation.summary import ADAPTER, BEFORE, CEILING
 from viral.model.adapter import load_adapter
-from viral.model.adapter_files import AdapterCard
-from viral.model.backbone import Backbone, load_backbone
-from viral.model.roles import ANALOGY, roles_of
-from viral.model.velocity import EditVelocity
-from viral.sampling.denoise import denoise, start_noise
-from viral.sampling.editor import to_images
+from viral.model.backbone import Backbone
+from viral.model.flux import FluxBackbone
+from viral.model.roles import roles_of
 from viral.storage import Storage, local_folder
 
 FREE = "free"
@@ -70,14 +66,15 @@ class Scorer:
     def __init__(self, pairs: PairTable, latents: Storage, models: Models, means: dict[str, Image]) -> None:
         self._latents, self._models, self._means = LatentTable(latents), models, means
         self._pictures = PictureTable(pairs, self._latents)
-        self._backbone: Backbone | None = None
-        self._card: AdapterCard | None = None
+        self._painter: Painter | None = None
         self._trained = False
 
     def __call__(self, work: Chunk) -> MadeShard:
-        crops = [self._pictures[crop.row] for crop in work.crops]
-        backbone = self._load(work.kind == ADAPTER)
-        answers = self._free(backbone, work, crops) if work.kind == FREE else {work.kind: self._paint(backbone, work)}
+        crops, painter = [self._pictures[crop.row] for crop in work.crops], self._load(work.kind == ADAPTER)
+        if work.kind == FREE:
+            answers = self._free(painter.backbone, work, crops)
+        else:
+            answers = {work.kind: self._paint(painter, work)}
         rows = [self._row(work, i, pictures, answers) for i, pictures in enumerate(crops)]
         return MadeShard(parquet(pa.Table.from_pylist(rows, schema=CROPS)), len(rows), {})
 
@@ -95,43 +92,36 @@ class Scorer:
             "output": None if work.kind == FREE else encode_png(answers[work.kind][i]),
         }
 
-    def _free(self, backbone: Backbone, work: Chunk, crops: Sequence[Pictures]) -> dict[str, list[Image]]:
-        examples = [self._pictures[crop.example].target for crop in work.crops]
+    def _free(
+        self, backbone: Backbone | FluxBackbone, work: Chunk, crops: Sequence[Pictures]
+    ) -> dict[str, list[Image]]:
+        examples = [None if crop.alone else self._pictures[crop.example].target for crop in work.crops]
         mean = self._means[work.task]
         each = [free_answers(p.source, target, mean) for p, target in zip(crops, examples, strict=True)]
         raw = {name: [answers[name] for answers in each] for name in each[0]}
         seen = {f"{name}_vae": through_vae(backbone, images, self._models.device) for name, images in raw.items()}
         return {**raw, **seen, CEILING: through_vae(backbone, [p.target for p in crops], self._models.device)}
 
-    def _paint(self, backbone: Backbone, work: Chunk) -> list[Image]:
-        queries = [self._latents[crop.row] for crop in work.crops]
-        examples = [self._latents[crop.example] for crop in work.crops]
-        context = ([e.source for e in examples], [e.target for e in examples], [q.source for q in queries])
-        assert backbone.transformer is not None
-        velocity = EditVelocity(
-            backbone.transformer,
-            [torch.from_numpy(np.stack(latents)).to(self._models.device) for latents in context],
-            roles_of(1, self._card.role_numbering, self._card.roles) if self._card else ANALOGY,
-            torch.from_numpy(self._latents.text)[None].to(self._models.device),
-            mode=self._card.context if self._card else "full",
-        )
-        noise = start_noise([crop.seed for crop in work.crops], velocity.shape).to(self._models.device)
-        painted = denoise(velocity, backbone.scheduler, noise, self._models.steps)
-        return [np.array(image) for image in to_images(backbone.decode_latents(painted))]
+    def _paint(self, painter: Painter, work: Chunk) -> list[Image]:
+        rows = [(self._latents[crop.example], self._latents[crop.row]) for crop in work.crops]
+        return painter(rows, [crop.seed for crop in work.crops], self._models.steps)
 
-    def _load(self, trained: bool) -> Backbone:
+    def _load(self, trained: bool) -> Painter:
         """The base with the adapter, or bare: an adapter starts as the identity, so bare is before training."""
-        if self._backbone is None or self._trained != trained:
-            self._backbone = self._card = None  # two large models would not fit beside each other
-            backbone = load_backbone(
-                self._models.base, ("transformer", "vae"), self._models.device, config=self._models.config
-            )
-            if trained:
-                assert backbone.transformer is not None
-                with local_folder(self._models.adapter) as folder:
-                    self._card = load_adapter(backbone.transformer, folder)
-            self._backbone, self._trained = backbone, trained
-        return self._backbone
+        if self._painter is None or self._trained != trained:
+            self._painter = None  # two large models would not fit beside each other
+            backbone = load_base(self._models.base, self._models.device, self._models.config)
+            self._painter, self._trained = self._adapted(backbone) if trained else self._bare(backbone), trained
+        return self._painter
+
+    def _bare(self, backbone: Backbone | FluxBackbone) -> Painter:
+        return painter_of(backbone, self._latents.text)
+
+    def _adapted(self, backbone: Backbone | FluxBackbone) -> Painter:
+        assert backbone.transformer is not None
+        with local_folder(self._models.adapter) as folder:
+            card = load_adapter(backbone.transformer, folder)
+        return painter_of(backbone, self._latents.text, card.context, roles_of(1, card.role_numbering, card.roles))
 
 
 def parquet(table: pa.Table) -> bytes:

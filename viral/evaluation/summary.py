@@ -7,6 +7,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 from rich.table import Table
 
+from viral.evaluation.gallery import PANELS
 from viral.evaluation.intervals import paired_interval
 from viral.evaluation.metrics import HIGHER_IS_BETTER
 from viral.tasks import describe_task
@@ -55,6 +56,10 @@ class Picture(BaseModel):
     source_id: str
     score: float
     file: str
+    panels: tuple[str, ...] = PANELS
+    """What the strip shows, from left to right."""
+    instruction: str | None = None
+    """What was asked for in words."""
 
 
 class TaskSummary(BaseModel):
@@ -83,7 +88,8 @@ class TaskSummary(BaseModel):
     @property
     def best_free(self) -> str:
         """The free answer through the VAE with the best mean."""
-        return min(THROUGH_VAE, key=lambda name: -self.scores[name] if self.higher_is_better else self.scores[name])
+        sign = -1 if self.higher_is_better else 1
+        return min((name for name in THROUGH_VAE if name in self.scores), key=lambda name: sign * self.scores[name])
 
     @property
     def beats_free(self) -> bool:
@@ -118,7 +124,10 @@ class EvaluationSummary(BaseModel):
 
 
 def summarise(scores: pa.Table, samples: int, seed: int) -> list[TaskSummary]:
-    """One summary per task of `scores` (schema.SCORES), in its order; every method must have scored every crop."""
+    """One summary per task of `scores` (schema.SCORES), in its order.
+
+    Every method that scored one crop of a task must have scored all of them.
+    """
     rows = scores.to_pylist()
     tasks = dict.fromkeys(row["task"] for row in rows)
     return [_summarise([row for row in rows if row["task"] == task], samples, seed) for task in tasks]
@@ -128,7 +137,8 @@ def _summarise(rows: list[dict], samples: int, seed: int) -> TaskSummary:
     task, metric = rows[0]["task"], rows[0]["metric"]
     higher = metric in HIGHER_IS_BETTER
     sources = {row["pair_id"]: row["source_id"] for row in rows}
-    values = {method: {r["pair_id"]: r["value"] for r in rows if r["method"] == method} for method in METHODS}
+    used = {row["method"] for row in rows}
+    values = {m: {r["pair_id"]: r["value"] for r in rows if r["method"] == m} for m in METHODS if m in used}
     table = {method: np.array([found[pair] for pair in sources]) for method, found in values.items()}
     groups = np.array(list(sources.values()))
     sign = 1 if higher else -1
@@ -143,6 +153,7 @@ def _summarise(rows: list[dict], samples: int, seed: int) -> TaskSummary:
         comparisons=tuple(
             _compare(against, sign * (table[ADAPTER] - table[against]), groups, samples, seed)
             for against in (BEFORE, *THROUGH_VAE, *FREE)
+            if against in table
         ),
     )
 

@@ -1,6 +1,7 @@
 """Images as vectors in which the difference of two images says what was done."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -25,19 +26,27 @@ class Embedder(Protocol):
 
 
 class ClipEmbedder:
-    """The image tower of an open_clip model, vectors of length 1."""
+    """Both towers of an open_clip model, vectors of length 1."""
 
-    def __init__(self, model: nn.Module, preprocess: Callable[[Image], Tensor], name: str) -> None:
+    def __init__(self, model: nn.Module, preprocess: Callable[[Image], Tensor], name: str, place: str) -> None:
         self.model, self.preprocess, self.name = model, preprocess, f"open_clip {name}"
+        self._place = place
 
     @classmethod
     def load(cls, model: str, device: str = "cpu") -> "ClipEmbedder":
         """Load a folder or hub id in open_clip's layout; fails where there are no weights."""
-        place = f"local-dir:{model}" if Path(model).is_dir() else f"hf-hub:{model}"
-        loaded = open_clip.create_model_from_pretrained(place, device=device)
+        loaded = open_clip.create_model_from_pretrained(_place(model), device=device)
         assert isinstance(loaded, tuple)
         network, preprocess = loaded
-        return cls(network.eval().requires_grad_(False), preprocess, Path(model).name)
+        return cls(network.eval().requires_grad_(False), preprocess, Path(model).name, _place(model))
+
+    @classmethod
+    def untrained(cls, model: str, seed: int) -> "ClipEmbedder":
+        """The same network with random weights: what there is to beat."""
+        torch.manual_seed(seed)
+        network, _, preprocess = open_clip.create_model_and_transforms(_place(model), load_weights=False)
+        name = f"{Path(model).name} of random weights"
+        return cls(network.eval().requires_grad_(False), preprocess, name, _place(model))
 
     @torch.no_grad()
     def __call__(self, images: list[Image]) -> Float[Tensor, "b d"]:
@@ -45,6 +54,21 @@ class ClipEmbedder:
         device = next(self.model.parameters()).device
         pixels = torch.stack([self.preprocess(image.convert("RGB")) for image in images])
         return self.model.encode_image(pixels.to(device), normalize=True).float()
+
+    @torch.no_grad()
+    def words(self, texts: list[str]) -> Float[Tensor, "b d"]:
+        """Vectors of length 1, in the space of the images."""
+        device = next(self.model.parameters()).device
+        return self.model.encode_text(self._tokenizer(texts).to(device), normalize=True).float()
+
+    @cached_property
+    def _tokenizer(self) -> Callable[[list[str]], Tensor]:
+        return open_clip.get_tokenizer(self._place)
+
+
+def _place(model: str) -> str:
+    """A folder or hub id as open_clip wants it."""
+    return f"local-dir:{model}" if Path(model).is_dir() else f"hf-hub:{model}"
 
 
 class LatentEmbedder:

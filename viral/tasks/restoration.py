@@ -26,9 +26,9 @@ def render_low_light(labelled: Labelled, rng: np.random.Generator) -> Rendering:
 
 
 def render_deraining(labelled: Labelled, rng: np.random.Generator) -> Rendering:
-    """From a photograph behind falling rain to the clear one; the mask is where streaks are."""
+    """From a photograph behind falling rain to the clear one; far drops are a mist that lies on all of it."""
     degraded = degradations.rain(_float(labelled.image), rng)
-    return _marked(labelled.image, degraded)
+    return Rendering(_uint8(degraded.picture), labelled.image, params=degraded.params)
 
 
 def render_watermark(

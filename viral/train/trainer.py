@@ -1,6 +1,8 @@
 """A training run from start to end: Ray Train for the workers, DeepSpeed in them, MLflow beside them."""
 
+import errno
 import json
+import os
 import shutil
 import uuid
 from contextlib import suppress
@@ -113,8 +115,10 @@ def fit(job: Job, storage: Storage) -> None:
     )
     try:
         trainer.fit()
-    except TrainingFailedError:
+    except TrainingFailedError as error:
         _raise_reason(storage)
+        if os.strerror(errno.ENOSPC) in str(error):  # where the reason found no room, or Ray had none
+            raise ValueError(f"{storage}: no room is left there; free some, then run the same command again") from error
         raise
     _raise_reason(storage)
 
@@ -137,9 +141,7 @@ def _describe(config: RunConfig, run: Run, tracker: Tracker) -> None:
         f"train.{name}": getattr(config.train, name) for name in ("workers", "micro_batch", "zero_stage", "gpus")
     }
     tracker.log_params({**run.inputs, "base.name": config.base, **workers})
-    profile = json.dumps({"shards": len(run.data.shards), "rows": sum(shard.rows for shard in run.data.shards)})
-    source = str(Storage(config.storage).join(config.latents))
-    tracker.log_dataset("latents", run.data.fingerprint, json.dumps({"uri": source}), profile)
+    tracker.log_dataset("latents", Storage(config.storage).join(config.latents), run.data)
 
 
 def _finish(config: RunConfig, storage: Storage, mirror: Mirror) -> TrainResult:

@@ -15,16 +15,18 @@ from ray.train import Checkpoint as RayCheckpoint
 from viral.config import RunConfig
 from viral.data.latents import LatentTable
 from viral.evaluation.metrics import METRICS
+from viral.evaluation.painter import Painter, Picture, Row, load_base, painter_of
 from viral.model.adapter import add_adapter, load_adapter_state
 from viral.model.architecture import is_fill
 from viral.storage import Storage
 from viral.tasks import describe_task
-from viral.train.checkpoint import Checkpoints
-from viral.train.paint import AnalogyPainter, DiptychPainter, Picture, Row
+from viral.train.checkpoint import Checkpoint, Checkpoints
 
 PLACE = "validation"
 ROWS = 2
 """Test rows of each task that are painted; the first is shown."""
+STEPS = 8
+"""Denoising steps of a picture; enough to see what is learnt, cheap beside the training."""
 MARGIN, CAPTION = 96, 14
 MASKED = "masked_error"
 """The metric that needs masks, which latents lack; PSNR stands in for it."""
@@ -41,17 +43,30 @@ def validate(checkpoint: RayCheckpoint, config: RunConfig, fingerprint: str, ste
     rows = choose_rows(table, config.seed, alone=fill)
     if step not in checkpoints.steps() or not rows:
         return {}
-    painter = (DiptychPainter if fill else AnalogyPainter)(config, table)
-    add_adapter(painter.transformer, config.adapter, config.seed)
-    load_adapter_state(painter.transformer, checkpoints.load(step).tensors.result)
-    painted = list(painter([row for _, row in rows]))
-    tasks = [task for task, _ in rows]
+    painter = _painter(config, table, checkpoints.load(step))
+    tasks, painted = [task for task, _ in rows], _paint(painter, [row for _, row in rows], config.evaluate.batch_size)
     scores = _scores(config, tasks, painted)
     shown = {task: pictures for task, pictures in reversed(list(zip(tasks, painted, strict=True)))}
     place = train.join(PLACE)
     place.write(f"{_name(step)}.json", json.dumps(scores, indent=1).encode())
     place.write(f"{_name(step)}.png", _png(draw_grid(dict(sorted(shown.items())), painter.COLUMNS)))
     return scores
+
+
+def _painter(config: RunConfig, table: LatentTable, checkpoint: Checkpoint) -> Painter:
+    """The base with the adapter of a checkpoint."""
+    backbone = load_base(config.base_folder(), "cuda" if config.train.gpus else "cpu", config.model)
+    assert backbone.transformer is not None
+    add_adapter(backbone.transformer, config.adapter, config.seed)
+    load_adapter_state(backbone.transformer, checkpoint.tensors.result)
+    return painter_of(backbone, table.text, config.train.context)
+
+
+def _paint(painter: Painter, rows: list[Row], batch: int) -> list[tuple[Picture, ...]]:
+    """The columns of each row."""
+    starts, seeds = range(0, len(rows), batch), list(range(len(rows)))
+    outputs = [p for i in starts for p in painter(rows[i : i + batch], seeds[i : i + batch], STEPS)]
+    return [painter.show(row, output) for row, output in zip(rows, outputs, strict=True)]
 
 
 def choose_rows(table: LatentTable, seed: int, alone: bool = False) -> list[tuple[str, Row]]:

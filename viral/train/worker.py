@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,13 +84,14 @@ def work(told: dict[str, Job]) -> None:
     try:
         _work(job, storage, Seat.taken())
     except (NonFiniteLoss, ValueError) as error:
-        storage.write(STOPPED, json.dumps({"reason": str(error)}).encode())
+        with suppress(ValueError):  # a full disk may have no room for its own reason either
+            storage.write(STOPPED, json.dumps({"reason": str(error)}).encode())
         raise
 
 
 def _work(job: Job, storage: Storage, seat: Seat) -> None:
     config = job.config
-    _settle(config, seat.local_world)
+    settle(config, seat.local_world)
     checkpoints = Checkpoints(storage.join("checkpoints"), job.fingerprint)
     checkpoint, troubles = checkpoints.newest()
     if seat.first:
@@ -105,7 +107,7 @@ def _work(job: Job, storage: Storage, seat: Seat) -> None:
     reporter.close()
 
 
-def _settle(config: RunConfig, local_workers: int) -> None:
+def settle(config: RunConfig, local_workers: int) -> None:
     """Share the processor among the workers of this machine."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_workers))
     if config.train.gpus:

@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from tests.data.annotators import checkpoints
-from viral.data.annotators import Annotator, Labeller, annotated, build_annotators
+from viral.data.annotators import Annotator, Labeller, annotated
 from viral.data.annotators.controlnet import _joints
+from viral.data.annotators.registry import build_annotators
 from viral.data.annotators.weights import find_weights
 from viral.tasks import TASKS, Instance, Labelled
 from viral.tasks.pose import OPENPOSE

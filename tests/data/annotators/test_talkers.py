@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from viral.data.annotators import build_annotators
 from viral.data.annotators.entities import read_entities
 from viral.data.annotators.instructions import analogous_scene
+from viral.data.annotators.registry import build_annotators
 from viral.data.annotators.talker import Talker
 from viral.data.annotators.words import ENTITIES, INSTRUCTION, SCENE
 from viral.tasks import Labelled

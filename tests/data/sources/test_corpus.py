@@ -67,6 +67,21 @@ def test_a_foreign_schema_and_a_damaged_file_are_named(tmp_path: Path) -> None:
         Corpus(kind="corpus", path=str(tmp_path)).items(1, 0, NONE)
 
 
+def test_a_file_that_cannot_be_read_is_one_item_that_says_so(tmp_path: Path) -> None:
+    row = {"source_img": _png(0), "target_img": _png(1), "instruction": "blur it", "img_id": "1"}
+    _write(tmp_path / "a.parquet", [row] * 3)
+    _write(tmp_path / "b.parquet", [{"picture": _png(0)}])
+    (tmp_path / "c.parquet").write_bytes(b"PAR1 no more")
+    source = Corpus(kind="corpus", path=str(tmp_path), layout="magicbrush")
+    items = source.items(2, 0, NONE)
+    assert [item.id for item in items[2:]] == ["b.parquet", "c.parquet"] and len(items) == 4
+    read = source.reader("cpu")
+    assert read(items[0], 64).instruction == "blur it"
+    for item, reason in zip(items[2:], ("the file has no column source_img", "the file is damaged"), strict=True):
+        with pytest.raises(ValueError, match=f"^{reason}"):
+            read(item, 64)
+
+
 def test_a_row_without_bytes_or_of_another_shape_says_so_and_rounding_is_forgiven(tmp_path: Path) -> None:
     rows = [
         {"src_img": None, "edited_img": _png(0), "edited_prompt_list": ["x"]},

@@ -5,6 +5,5 @@ An annotator is described in `dataset.annotators` by its `kind` and the fields o
 """
 
 from viral.data.annotators.annotator import Annotator, Labeller, annotated
-from viral.data.annotators.registry import build_annotators
 
-__all__ = ["Annotator", "Labeller", "annotated", "build_annotators"]
+__all__ = ["Annotator", "Labeller", "annotated"]

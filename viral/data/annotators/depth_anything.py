@@ -4,8 +4,6 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
-from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
 from viral.data.annotators.annotator import Labeller, Network
 from viral.tasks import Labelled
@@ -21,6 +19,9 @@ class DepthAnything(Network):
 
     def labeller(self, device: str) -> Labeller:
         """The network with its own processor."""
+        import torch
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
         folder = self.weights().folder
         network = AutoModelForDepthEstimation.from_pretrained(folder).to(device).eval()
         processor = AutoImageProcessor.from_pretrained(folder)

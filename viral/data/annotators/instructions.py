@@ -42,8 +42,11 @@ class Instructions(Annotator):
         return label
 
 
-def analogous_scene(model: Answers, caption: str, instruction: str) -> str:
-    """The caption of another scene that an instruction fits as well; `ValueError` where the model gave none."""
+def analogous_scene(model: Answers, caption: str | Pillow.Image, instruction: str) -> str:
+    """The caption of another scene that an instruction fits as well; `ValueError` where the model gave none.
+
+    `caption` is the picture itself where it has none, which takes a model that sees.
+    """
     return _one_sentence(model.answer(SCENE.fill(caption=caption, instruction=instruction)), SCENE_WORDS)
 
 

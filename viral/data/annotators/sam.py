@@ -1,11 +1,9 @@
 """Masks by Segment Anything, prompted with the boxes that are known."""
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
-from transformers import SamModel, SamProcessor
 
 from viral.data.annotators.annotator import Labeller, Network
 from viral.tasks import Instance, Labelled, Mask
@@ -20,6 +18,8 @@ class Sam(Network):
 
     def labeller(self, device: str) -> Labeller:
         """The network with its own processor."""
+        from transformers import SamModel, SamProcessor
+
         folder = self.weights().folder
         network = SamModel.from_pretrained(folder).to(device).eval()
         processor = SamProcessor.from_pretrained(folder)
@@ -35,12 +35,14 @@ class Sam(Network):
         return label
 
 
-@torch.inference_mode()
-def _masks(network: SamModel, processor: SamProcessor, labelled: Labelled, items: list[Instance]) -> list[Mask]:
+def _masks(network: Any, processor: Any, labelled: Labelled, items: list[Instance]) -> list[Mask]:
     """SAM's one mask for each box."""
+    import torch
+
     boxes = [[list(item.box) for item in items]]
     inputs = processor(labelled.image, input_boxes=boxes, return_tensors="pt").to(network.device)
-    found = network(**inputs, multimask_output=False)
+    with torch.inference_mode():
+        found = network(**inputs, multimask_output=False)
     sizes = (inputs["original_sizes"].cpu(), inputs["reshaped_input_sizes"].cpu())
     masks = processor.image_processor.post_process_masks(found.pred_masks.cpu(), *sizes)[0]
     return [np.ascontiguousarray(mask[0].numpy().astype(bool)) for mask in masks]

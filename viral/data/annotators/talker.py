@@ -1,21 +1,23 @@
 """A model that is spoken to: Qwen2.5-VL on this node, or any model behind an OpenAI-compatible endpoint."""
 
 import os
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import torch
 from pydantic import model_validator
 
 from viral.config import Config
 from viral.data.annotators.weights import find_weights
-from viral.sampling.judge_endpoint import Endpoint
-from viral.sampling.judge_vlm import VisionLanguageModel
 
 MAX_TOKENS = 600
 
 
-Answers = Endpoint | VisionLanguageModel
-"""What a loaded talker is: `answer(message)` gives the reply to words and pictures."""
+@runtime_checkable
+class Answers(Protocol):
+    """What a loaded talker is: it replies to words and pictures."""
+
+    def answer(self, message: list[Any]) -> str:
+        """The reply to a message of words and pictures."""
+        ...
 
 
 class Talker(Config):
@@ -45,9 +47,16 @@ class Talker(Config):
 
     def load(self, device: str) -> Answers:
         """The model, or the endpoint with the key that is set here."""
+        # Imported here, as every actor that reads pictures would else wait for torch.
+        from viral.sampling.judge_endpoint import Endpoint
+
         if self.model is None:
             assert self.url is not None and self.name is not None
             key = os.environ.get(self.key_from) if self.key_from else None
             return Endpoint(self.url, self.name, key, deadline=self.deadline, max_tokens=MAX_TOKENS)
+        import torch
+
+        from viral.sampling.judge_vlm import VisionLanguageModel
+
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return VisionLanguageModel.load(str(find_weights(self.model, self.revision).folder), device, dtype)

@@ -61,12 +61,22 @@ class Corpus(Source):
         return frozenset({"target", "instruction"})
 
     def items(self, count: int, seed: int, needs: Needs) -> list[Item]:
-        """Every row of every file, by its number; pictures stay unread."""
+        """Every row of every file, by its number; pictures stay unread. A file that cannot be read is an item that says
+        so; `ValueError` where none can."""
         names = [name for name in Storage(self.path).walk() if name.endswith(".parquet")]
         if not names:
             raise ValueError(f"{self.path} holds no Parquet file")
-        rows = [item for name in names for item in self._rows(name)]
-        return choose(rows, count, seed)
+        rows: list[Item] = []
+        broken: list[Item] = []
+        for name in names:
+            try:
+                rows += self._rows(name)
+            except ValueError as error:
+                reason = str(error).removeprefix(f"{self.path}/{name} ").removeprefix(f"{Storage(self.path)}/{name} ")
+                broken.append(Item(name, f"{self.path}/{name}", {"broken": f"the file {reason}"}))
+                if len(broken) == len(names):
+                    raise
+        return choose(rows, count, seed) + broken
 
     def reader(self, device: str) -> Reader:
         """Reads a row; a file's row group is kept until another one is asked for."""
@@ -106,6 +116,8 @@ class _RowReader:
         self._group: list[dict[str, Any]] = []
 
     def __call__(self, item: Item, size: int) -> Labelled:
+        if "broken" in item.data:
+            raise ValueError(item.data["broken"])
         name, row = item.data["file"], item.data["row"]
         file = open_parquet(self._folder, name)
         starts = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])

@@ -10,12 +10,13 @@ from viral.data.sources.coco import Coco
 from viral.data.sources.corpus import Corpus
 from viral.data.sources.folder import EntityFolder, ImageFolder
 from viral.data.sources.paired import JsonLines, PairedFolders
+from viral.data.sources.quadruplets import Quadruplets
 from viral.data.sources.scenes import Scenes
 from viral.data.sources.source import Source
 from viral.data.sources.text_to_image import TextToImage
 from viral.storage import Storage
 
-Kinds = Scenes | ImageFolder | EntityFolder | PairedFolders | JsonLines | Coco | Corpus | TextToImage
+Kinds = Scenes | ImageFolder | EntityFolder | PairedFolders | JsonLines | Coco | Corpus | TextToImage | Quadruplets
 _SOURCE: TypeAdapter = TypeAdapter(Annotated[Kinds, Field(discriminator="kind")])
 
 
@@ -26,7 +27,7 @@ def build_sources(described: Mapping[str, dict[str, Any]] | str) -> dict[str, So
 
 def build(key: str, described: Mapping[str, dict[str, Any]] | str, kinds: TypeAdapter) -> dict[str, Any]:
     """One object for each description, of the kind that it names."""
-    return {name: _built(f"{key}.{name}", raw, kinds) for name, raw in read_described(key, described).items()}
+    return {name: built(f"{key}.{name}", raw, kinds) for name, raw in read_described(key, described).items()}
 
 
 def read_described(key: str, described: Mapping[str, dict[str, Any]] | str) -> Mapping[str, dict[str, Any]]:
@@ -40,7 +41,8 @@ def read_described(key: str, described: Mapping[str, dict[str, Any]] | str) -> M
     return content
 
 
-def _built(key: str, raw: Any, kinds: TypeAdapter) -> Any:
+def built(key: str, raw: Any, kinds: TypeAdapter) -> Any:
+    """The object of one description; `ValueError` names a key or value that is wrong."""
     try:
         return kinds.validate_python(raw)
     except ValidationError as error:

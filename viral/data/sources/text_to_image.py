@@ -8,7 +8,6 @@ import numpy as np
 from viral.config import ModelConfig
 from viral.data.sources.corpus import open_parquet
 from viral.data.sources.source import Item, Needs, Reader, Source, choose
-from viral.model.loading import base_path, compute_dtype, use_offload
 from viral.storage import Storage
 from viral.tasks import Labelled
 
@@ -63,6 +62,8 @@ class TextToImage(Source):
 class _Painter:
     def __init__(self, config: TextToImage, device: str) -> None:
         from diffusers import DiffusionPipeline
+
+        from viral.model.loading import base_path, compute_dtype, use_offload
 
         folder = base_path(config.base, config.model)
         dtype = compute_dtype(config.model, device)
