@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import ModelCard
 from jaxtyping import Float
 
 from viral.config import RunConfig
@@ -16,7 +15,7 @@ from viral.evaluation.summary import ADAPTER, EvaluationSummary
 from viral.model.adapter import adapter_sha256
 from viral.storage import Storage, local_folder
 from viral.tracking import Tracker, alias_version, register_version, run_of_version, set_alias
-from viral.train.model_card import CARD_TEXT
+from viral.train.model_card import card_words
 
 NAME, CHAMPION = "registration.json", "champion"
 TABLE, SCORES = "scores.parquet", "evaluation"
@@ -52,8 +51,7 @@ def register_adapter(config: RunConfig, uri: str) -> Registration:
     """
     storage = Storage(config.storage)
     with local_folder(storage.join("adapter")) as folder:
-        sha256, card = adapter_sha256(folder), folder / CARD_TEXT
-        description = ModelCard.load(card).text if card.is_file() else ""
+        sha256, description = adapter_sha256(folder), card_words(folder)
     if not storage.join("train").exists("done.json"):
         raise ValueError(
             f"{storage} holds no finished training run; run jobs/train_adapter.py with the same configuration"

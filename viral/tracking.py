@@ -23,7 +23,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from PIL import Image
 
 from viral import mlflow_model
@@ -137,6 +137,11 @@ class Tracker:
             with tempfile.TemporaryDirectory() as place:
                 _describe_model(read_card(folder), self.run_id).save(f"{place}/MLmodel")
                 client.log_artifacts(self.run_id, place, ARTIFACT)
+
+    def describe(self, text: str) -> None:
+        """Say in Markdown what the run is, for its page."""
+        with _client(self.uri) as client:
+            client.set_tag(self.run_id, MLFLOW_RUN_NOTE, text)
 
     def log_diffusers(self, weights: Path, base: str) -> None:
         """Keep a plain LoRA for `base` in MLflow's diffusers flavour."""

@@ -49,8 +49,8 @@ def kill(members: list[psutil.Process]) -> None:
 
 
 def kill_an_actor(process: subprocess.Popen[bytes], dice: random.Random) -> None:
-    """One worker of Ray's, as a machine's memory killer does; the job goes on."""
-    workers = [member for member in family(process) if _title(member).startswith("ray::")]
+    """One actor that makes shards, as a machine's memory killer does; the job goes on."""
+    workers = [member for member in family(process) if _title(member).startswith("ray::MapWorker")]
     kill(dice.sample(workers, min(1, len(workers))))
 
 

@@ -1,5 +1,6 @@
 """Small tables of pairs, written as a stage writes them but without Ray."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -62,7 +63,7 @@ def mixed(place: Storage, change: Callable[[list[list[Row]]], None] = lambda sha
 
 def _about(task: str, number: int, split: str) -> Row:
     return {
-        "pair_id": f"{abs(hash_of(task, number)):032x}",
+        "pair_id": hashlib.sha256(f"{task} {number}".encode()).hexdigest()[:32],
         "task": task,
         "split": split,
         "source_id": f"scene/{number}",
@@ -70,8 +71,3 @@ def _about(task: str, number: int, split: str) -> Row:
         "instruction": TASKS[task].instruction,
         "provenance": json.dumps({"source": "scenes", "item": str(number), "annotators": {}}),
     }
-
-
-def hash_of(task: str, number: int) -> int:
-    """A number that any run gives a task's picture."""
-    return int.from_bytes(f"{task}{number}".encode()[-12:])

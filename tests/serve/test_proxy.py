@@ -1,4 +1,4 @@
-"""What Serve's proxies say themselves is an OpenAI error object; `Asker.once` sees to it where something is killed."""
+"""What Serve's proxies say themselves is an OpenAI error object."""
 
 import asyncio
 from collections.abc import Callable
@@ -62,3 +62,12 @@ def test_load_balancers_hear_the_proxys_own_words(ask):
 def test_answer_of_an_application_passes_unchanged(ask):
     answer = ask(PlainTextResponse("not acceptable", 406), "/")
     assert (answer.status_code, answer.text) == (406, "not acceptable")
+
+
+def test_request_that_dies_with_its_ingress_is_answered_with_an_error_object(ask):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """As a proxy does whose ingress has died: it answers nothing."""
+
+    answer = ask(app, "/v1/analogies")
+    assert error(answer, 503)["code"] == "unavailable"
+    assert answer.headers["retry-after"] == "1"

@@ -90,6 +90,7 @@ def test_a_run_is_tracked_as_a_child_with_curves_pictures_and_the_adapter_in_its
     assert all(any(f"{key}+step+6" in path for path in images) for key in ("validation", "router"))
     files = {Path(item.path).name for item in client.list_artifacts(run_id, "adapter")}
     assert {"README.md", "card.json", "MLmodel", "moe_router.safetensors", "comfyui_lora.safetensors"} <= files
+    assert run.data.tags["mlflow.note.content"].startswith("# viral-adapter")
     mlflow.set_tracking_uri(trained.uri)
     dense = mlflow.diffusers.load_model(client.download_artifacts(run_id, "dense"))
     assert dense.adapter_type == "lora" and Path(dense.base_model).is_dir()

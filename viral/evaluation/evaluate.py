@@ -92,8 +92,8 @@ def _conclude(config: RunConfig, key: str, rows: list[dict], table: PictureTable
 
 
 def _track(config: RunConfig, summary: EvaluationSummary) -> None:
-    """Log scores and gallery to a run of their own, and the scores to the curves of the run that trained the adapter,
-    if one is known; an outage of the tracker is only told.
+    """Log scores and gallery to a run of their own, and the adapter's scores beside the curves of the run that trained
+    it, if one is known; an outage of the tracker is only told.
     """
     train = Storage(config.storage).join("train")
     if not train.exists(TRAINED):
@@ -101,15 +101,15 @@ def _track(config: RunConfig, summary: EvaluationSummary) -> None:
     from viral.tracking import Tracker, TrackerAway, tracked, tracking_server  # takes seconds, needed only here
 
     trained = json.loads(train.read(TRAINED))
-    line = {"step": trained["steps"], "time": time.time(), **summary.figures()}
+    line = {"step": trained["steps"], "time": time.time()}
     try:
         with tracking_server(config) as uri:
             tracker = Tracker.open(uri, config, trained["run_id"], "evaluation")
-            tracker.log_lines([line])
+            tracker.log_lines([line | summary.headline()])
             tracker.finish()
             with tracked(uri, config, "evaluate") as own:
                 place, latents = (Storage(config.storage).join(name) for name in ("evaluation", config.latents))
-                own.log_lines([line])
+                own.log_lines([line | summary.figures()])
                 own.log_dataset("latents", latents, LatentTable(latents).manifest, "evaluation")
                 own.log_file(TABLE, place.read(TABLE), "scores")
                 for name in place.join("gallery").list():

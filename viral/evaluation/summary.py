@@ -116,6 +116,10 @@ class EvaluationSummary(BaseModel):
         """Tasks on which every free answer is beaten."""
         return tuple(task.task for task in self.tasks if task.beats_free)
 
+    def headline(self) -> dict[str, float]:
+        """The adapter's own score by `score/task`, for the page of the run that trained it."""
+        return {f"score/{task.task}": task.scores[ADAPTER] for task in self.tasks}
+
     def figures(self) -> dict[str, float]:
         """Flat scores by `evaluation/task/method`, as a tracker logs them."""
         return {

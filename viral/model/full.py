@@ -3,7 +3,6 @@
 It is diffusers' own forward with fewer passes over memory, and the same to float precision.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -50,16 +49,12 @@ def full_velocity(
     ]
     mask = None if text_mask is None else pad(text_mask.bool(), (0, total), value=True)
     checkpoint: Any = transformer._gradient_checkpointing_func  # None until checkpointing is enabled
-    learning = torch.is_grad_enabled()
-    run = partial(checkpoint, _layer) if learning and transformer.gradient_checkpointing else _layer
-    *blocks, last = transformer.transformer_blocks
-    for block in blocks:
-        tokens = run(block, sides, tokens, mask)
-    if learning:  # the balance of the last layer's experts counts all tokens, the velocity reads the target's alone
-        target = run(last, sides, tokens, mask)[1][:, :own]
-    else:
-        target = _last_layer(last, sides, tokens, mask, own, now)
-    velocity = transformer.proj_out(transformer.norm_out(target, now))
+    for block in transformer.transformer_blocks:
+        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+            tokens = checkpoint(_layer, block, sides, tokens, mask)
+        else:
+            tokens = _layer(block, sides, tokens, mask)
+    velocity = transformer.proj_out(transformer.norm_out(tokens[1][:, :own], now))
     return unpack(velocity, *noisy.shape[2:])
 
 
@@ -69,19 +64,3 @@ def _layer(
     streams = [Stream(block, side) for side in sides]
     q, k, v = project(streams, tokens)
     return advance(streams, tokens, dispatch_attention_fn(q, k, v, attn_mask=key_mask(mask)))
-
-
-def _last_layer(
-    block: QwenImageTransformerBlock,
-    sides: list[Side],
-    tokens: list[Tensor],
-    mask: Bool[Tensor, "b s"] | None,
-    own: int,
-    now: Float[Tensor, "b d"],
-) -> Float[Tensor, "b own d"]:
-    """The target's tokens alone, after a layer that reads all of them."""
-    words = tokens[0].shape[1]
-    q, k, v = project([Stream(block, side) for side in sides], tokens)
-    seen = dispatch_attention_fn(q[:, words : words + own], k, v, attn_mask=key_mask(mask))
-    target = Stream(block, Side(False, sides[1].rope[:own], [own], now[None]))
-    return target.advance(tokens[1][:, :own], seen.flatten(2))

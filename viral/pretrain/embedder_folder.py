@@ -71,8 +71,8 @@ pipeline_tag: zero-shot-image-classification
 
 A small CLIP (`open_clip.create_model_from_pretrained("local-dir:...")` opens it) of {weights:.1f} M weights in half
 precision: a ModifiedResNet on {SIDE} x {SIDE} pixels, a text transformer of two layers, vectors of
-{MODEL["embed_dim"]} numbers. In its space the same edit of two pictures is about the same step f(after) - f(before),
-and the step points where the instruction does. It stands in where ViT-L/14 is absent: for trying the platform on a
+{MODEL["embed_dim"]} numbers. It is trained for the same edit of two pictures to be the same step f(after) - f(before),
+which points where the instruction does. It stands in where ViT-L/14 is absent: for trying the platform on a
 laptop. It has seen the scene world of `viral/scenes` and nothing else; of photographs it knows light and colour.
 
 | | |

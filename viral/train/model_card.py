@@ -1,6 +1,9 @@
 """The text beside an adapter's weights: what it is, what it was trained from, how to use it."""
 
+from pathlib import Path
+
 import yaml
+from huggingface_hub import ModelCard
 
 from viral.config import RunConfig
 from viral.model.adapter_files import COMFYUI, DIFFUSERS, EXPERTS, PEFT, AdapterCard
@@ -55,6 +58,12 @@ pictures = model.predict([{_example(card)}])  # PNG bytes, one per request
 {settings}
 ```
 """
+
+
+def card_words(folder: Path) -> str:
+    """The text of an adapter's card without its header, empty where the adapter has none."""
+    path = folder / CARD_TEXT
+    return ModelCard.load(path).text.strip() if path.is_file() else ""
 
 
 def _adapter(card: AdapterCard) -> str:

@@ -22,6 +22,7 @@ from viral.tracking import Tracker, TrackerAway, parent_run, tracking_server
 from viral.train.export import beside_training, export_adapter
 from viral.train.follow import Mirror, following
 from viral.train.journal import read_journal
+from viral.train.model_card import card_words
 from viral.train.run import Run, claim, describe_run, note
 from viral.train.validation import validate
 from viral.train.worker import STOPPED, Job, make_sampler, work
@@ -152,6 +153,7 @@ def _finish(config: RunConfig, storage: Storage, mirror: Mirror) -> TrainResult:
             raise TrackerAway(mirror.away)
         with local_folder(adapter) as folder:
             mirror.tracker.log_adapter(folder)
+            mirror.tracker.describe(card_words(folder))
         with local_folder(export_adapter(config)) as folder:
             mirror.tracker.log_diffusers(folder / DIFFUSERS, config.base_folder())
         mirror.tracker.finish()
