@@ -6,7 +6,8 @@ python jobs/pretrain_clip.py [--out viral/embedded_clip] [--state runs/pretrain_
 import argparse
 from pathlib import Path
 
-from viral.config import EMBEDDED_CLIP, stop
+from viral.config import stop
+from viral.data_config import EMBEDDED_CLIP
 
 
 def main() -> None:

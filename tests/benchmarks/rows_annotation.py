@@ -16,11 +16,12 @@ from typing import NamedTuple
 from ray import cloudpickle
 from timing import CORES, GROWTH_CORES, Row, not_measured
 
-from viral.config import DataConfig, RunConfig
+from viral.config import RunConfig
 from viral.data.crops import crop_boxes
 from viral.data.pairs import PairMaker, PairPlan
 from viral.data.photographs import photo_files, photographs
 from viral.data.shards import MadeShard, Pool, ShardWork, make_shards
+from viral.data_config import DataConfig
 from viral.storage import Manifest, Storage
 
 SIZE, CROPS, ROWS, TURNS = 64, 96, 40, 3

@@ -7,9 +7,10 @@ import pytest
 import torch
 from einops import rearrange
 
-from viral.config import ModelConfig, RunConfig, TaskConfig, TrainConfig
+from viral.config import ModelConfig, RunConfig, TrainConfig
 from viral.data.encode import Words, words_of
 from viral.data.encoders import AnalogyEncoder, DiptychEncoder
+from viral.data_config import TaskConfig
 from viral.model.flux import load_flux
 from viral.sampling.diptych import RELEASED_PROMPT
 

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from viral.config import MiningConfig
 from viral.data.mining import (
     FEWEST,
     MOST,
@@ -19,6 +18,7 @@ from viral.data.mining import (
     passes,
 )
 from viral.data.mining_estimate import GB, MACHINES, MiningCost
+from viral.data_config import MiningConfig
 
 EDITS, EACH, WIDTH = 12, 20, 32
 OPEN = MiningConfig(most_alike=2.0, least_words=-2.0, least_crossed=-2.0)

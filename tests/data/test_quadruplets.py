@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from viral.config import EMBEDDED_CLIP, RunConfig, resolve
+from viral.config import RunConfig, resolve
 from viral.data.embeddings import embeddings_place, read_embeddings
 from viral.data.pair_table import count_errors, failed_row, good_row, open_pairs, pairs_parquet
 from viral.data.quadruplets import QuadrupletTable, mine_quadruplets, open_quadruplets, quadruplets_place
 from viral.data.sources import build_sources
+from viral.data_config import EMBEDDED_CLIP
 from viral.scenes import render, sample_scene
 from viral.storage import Manifest, Storage, describe_shard, read_manifest, write_manifest
 from viral.tasks import Rendering

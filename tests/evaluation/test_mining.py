@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from viral.config import MiningConfig
 from viral.data.mining import Candidates, Vectors
+from viral.data_config import MiningConfig
 from viral.evaluation.mining import (
     ALIKE,
     BAR,
@@ -29,7 +29,9 @@ TRUTH = Truth.of(GROUPS)
 
 def candidates(a: list[int], b: list[int]) -> Candidates:
     nothing = torch.zeros(len(a))
-    return Candidates(torch.tensor(a), torch.tensor(b), nothing, nothing, nothing, nothing)
+    return Candidates(
+        torch.tensor(a, dtype=torch.long), torch.tensor(b, dtype=torch.long), nothing, nothing, nothing, nothing
+    )
 
 
 def test_hits_are_counted_by_edit_and_by_kind() -> None:

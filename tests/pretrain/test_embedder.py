@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from viral.config import EMBEDDED_CLIP
+from viral.data_config import EMBEDDED_CLIP
 from viral.pretrain.edited_scenes import CHUNK, SIZE, EditedScenes, edited_scenes, is_held_out
 from viral.pretrain.embedder import Knowledge, contrast, cut, features_of, see, train_pictures, train_texts
 from viral.pretrain.embedder_folder import END, MODEL, WORDS, build_tokenizer, save_embedder

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 
-from viral.config import PartConfig, RunConfig, fingerprint
+from viral.config import RunConfig, fingerprint
 from viral.data.annotators import Annotator
 from viral.data.annotators.registry import build_annotators
 from viral.data.dataset_stages import ImageMaker, ImageWork, LabelMaker, PairWork, PartPairMaker, Placed
@@ -19,6 +19,7 @@ from viral.data.pairs import generate_pairs
 from viral.data.shards import Pool, ShardWork, is_finished, make_shards
 from viral.data.sources import Item, Source, build_sources, split_of
 from viral.data.sources.registry import read_described
+from viral.data_config import PartConfig
 from viral.storage import Manifest, Storage
 from viral.tasks import Task, find_tasks, own_key
 

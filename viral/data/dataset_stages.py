@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image as Pillow
 
-from viral.config import TaskConfig
 from viral.data.annotators import Annotator, annotated
 from viral.data.degradations import Templates
 from viral.data.labelled_table import labelled_parquet, labelled_row, read_row, rejected_row, with_labels
 from viral.data.pair_table import count_errors, failed_row, good_row, pairs_parquet
 from viral.data.shards import MadeShard
 from viral.data.sources import Item, Source
+from viral.data_config import TaskConfig
 from viral.schema import LABELLED
 from viral.storage import Shard, Storage
 from viral.tasks import Labelled, Task, all_tasks, fit

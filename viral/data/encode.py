@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from viral.config import ModelConfig, RunConfig, TaskConfig, fingerprint
+from viral.config import ModelConfig, RunConfig, fingerprint
 from viral.data.encoders import AnalogyEncoder, DiptychEncoder
 from viral.data.images import pixels_of
 from viral.data.latents import TEXT, latents_arrow, text_file
 from viral.data.pair_table import PairTable
 from viral.data.pairs import load_pairs
 from viral.data.shards import MadeShard, Pool, ShardWork, is_finished, make_shards
+from viral.data_config import TaskConfig
 from viral.model.architecture import is_fill
 from viral.model.backbone import base_hash, base_path
 from viral.sampling.diptych import RELEASED_PROMPT, Caption, in_context_prompt

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from viral.config import MiningConfig
 from viral.data.clusters import cluster
 from viral.data.neighbours import nearest_within
+from viral.data_config import MiningConfig
 
 ROWS = 1 << 16
 """Candidates of one block of cosines."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from viral.config import MiningConfig, RunConfig
+from viral.config import RunConfig
 from viral.data.clusters import BLOCK
 from viral.data.mining import FEWEST, MOST, STEPS_OF_ONE, cluster_count
+from viral.data_config import MiningConfig
 
 GB = 1e9
 WIDTH = 768

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from viral.config import RunConfig, TaskConfig, fingerprint
+from viral.config import RunConfig, fingerprint
 from viral.data.crops import Box, crop_boxes, cut
 from viral.data.images import decode
 from viral.data.own_pairs import import_pairs, own_folder
 from viral.data.pair_table import PairTable, count_errors, failed_row, good_row, open_pairs, pairs_parquet
 from viral.data.photographs import PhotoFile, Photograph, Survey, count_reasons, photo_files, photographs
 from viral.data.shards import MadeShard, Pool, ShardWork, is_finished, make_shards
+from viral.data_config import TaskConfig
 from viral.storage import Manifest, Storage
 from viral.tasks import Labelled, all_tasks, find_tasks, own_key
 

@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image as Pillow
 from pydantic import Field, TypeAdapter
 
-from viral.config import Config, ModelConfig
+from viral.config import ModelConfig
 from viral.data.sources.source import Item
 from viral.data.sources.text_to_image import TextToImage
+from viral.data_config import Config
 from viral.sampling.editor import Editor
 from viral.scenes import apply, read_caption, read_instruction, render
 from viral.tasks import Image, Labelled

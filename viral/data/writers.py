@@ -2,19 +2,19 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, runtime_checkable
+from typing import Annotated, Any, Literal
 
 from PIL import Image as Pillow
 from pydantic import Field, TypeAdapter
 
-from viral.config import Config, fingerprint
+from viral.config import fingerprint
 from viral.data.annotators.talker import Answers, Talker
 from viral.data.annotators.words import SCENE
+from viral.data_config import Config
 from viral.sampling.judge_prompt import Part
 from viral.scenes import caption, read_instruction, sample_scene_for
 
 
-@runtime_checkable
 class LanguageModel(Config):
     """A language model on this node or behind an OpenAI-compatible endpoint (VIRAL's paper: Qwen-Max)."""
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from viral.config import MiningConfig
 from viral.data.mining import Candidates, Vectors, each_once, find_candidates, first_of_each, mine, passes
+from viral.data_config import MiningConfig
 from viral.evaluation.intervals import Interval, paired_interval
 
 BAR = 3.0

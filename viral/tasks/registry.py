@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from viral.config import TaskConfig
+from viral.data_config import TaskConfig
 from viral.tasks.editing import EDIT, NEGATIVE, STYLE
 from viral.tasks.geometry import DEPTH, NORMAL
 from viral.tasks.labelled import LABELS, Labelled

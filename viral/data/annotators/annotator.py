@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from viral.config import Config
 from viral.data.annotators.weights import FILES, Weights, find_weights
+from viral.data_config import Config
 from viral.tasks import Image, Labelled
 
 Labeller = Callable[[Labelled], Labelled]

@@ -5,8 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import model_validator
 
-from viral.config import Config
 from viral.data.annotators.weights import find_weights
+from viral.data_config import Config
 
 MAX_TOKENS = 600
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from viral.config import Config
 from viral.data.images import decode
 from viral.data.sources.source import Item, Needs, Reader, Source, choose
+from viral.data_config import Config
 from viral.model.licences import LICENCES
 from viral.storage import Storage
 from viral.tasks import Labelled

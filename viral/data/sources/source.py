@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from viral.config import Config
 from viral.data.images import SUFFIXES, decode
+from viral.data_config import Config
 from viral.storage import Storage
 from viral.tasks import Image, Labelled
 
