@@ -116,7 +116,7 @@ def _shares(kept: Candidates, truth: Truth) -> dict[str, float]:
     a, b = kept.a.numpy(), kept.b.numpy()
     same = {"edit": truth.edits[a] == truth.edits[b], "kind": truth.kinds[a] == truth.kinds[b]}
     return {
-        "quadruplets": len(a),
+        "quadruplets": float(len(a)),
         **{name: float(hits.mean()) if len(a) else float("nan") for name, hits in same.items()},
     }
 
