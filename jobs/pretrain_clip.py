@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=EMBEDDED_CLIP, help="folder to write the model to")
     parser.add_argument("--state", type=Path, default=Path("runs/pretrain_clip"), help="folder that keeps the progress")
     parser.add_argument("--edits", type=int, default=3200, help="edits to render, of four pictures each")
-    parser.add_argument("--seconds", type=float, default=1200, help="processor time for training")
+    parser.add_argument("--seconds", type=float, default=420, help="processor time for training")
     args = parser.parse_args()
     from viral.pretrain.embedder import make_embedder
 

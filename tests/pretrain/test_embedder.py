@@ -79,9 +79,9 @@ def test_training_resumes_where_it_was_and_lowers_the_loss(
     model, knowledge, chosen = open_clip.CLIP(**MODEL), Knowledge(scenes), np.arange(16)
     pixels = cut(scenes, chosen, np.random.default_rng(1))
     before = Knowledge(scenes).loss(features_of(model, pixels), torch.from_numpy(chosen)).item()
-    assert train_pictures(model, scenes, 4, tmp_path / "state.pt")["steps"] == 4
+    assert train_pictures(model, scenes, 4.0, tmp_path / "state.pt")["steps"] == 4
     fresh = open_clip.CLIP(**MODEL)
-    took = train_pictures(fresh, scenes, 8, tmp_path / "state.pt")
+    took = train_pictures(fresh, scenes, 8.0, tmp_path / "state.pt")
     assert (took["steps"], took["seconds"]) == (8, 8.0)
     learned = torch.load(tmp_path / "state.pt", weights_only=True)["module"]
     knowledge.load_state_dict({name[2:]: value for name, value in learned.items() if name.startswith("1.")})
@@ -99,7 +99,7 @@ def test_the_text_tower_learns_on_a_locked_image_tower(
     before = {name: value.clone() for name, value in model.state_dict().items()}
     seen, tokenizer = see(model, scenes), build_tokenizer(scenes.instructions)
     assert seen.shape == (CHUNK, 2, 2, 128) and torch.allclose(seen.norm(dim=-1), torch.ones(CHUNK, 2, 2), atol=1e-4)
-    train_texts(model, seen, scenes, tokenizer, 3, tmp_path / "texts.pt")
+    train_texts(model, seen, scenes, tokenizer, 3.0, tmp_path / "texts.pt")
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved and not any(name.startswith("visual.") for name in moved)
 

@@ -89,7 +89,7 @@ def _bags(texts: list[str]) -> Float[Tensor, "n words"]:
     return torch.tensor([[float(word in found) for word in words] for found in sets]).reshape(len(texts), len(words))
 
 
-def train_pictures(model: open_clip.CLIP, scenes: EditedScenes, seconds: float, state_file: Path) -> dict[str, float]:
+def train_pictures(model: open_clip.CLIP, scenes: EditedScenes, seconds: float, state_file: Path) -> dict[str, int | float]:
     """Train the image tower for `seconds` of processor time in all, from `state_file` on; returns what it took."""
     torch.manual_seed(1)
     knowledge = Knowledge(scenes)
@@ -142,7 +142,7 @@ def train_texts(
     tokenizer: PreTrainedTokenizerFast,
     seconds: float,
     state_file: Path,
-) -> dict[str, float]:
+) -> dict[str, int | float]:
     """Train the text tower on locked pictures for `seconds` of processor time in all; returns what it took."""
     captions, caption_ids = _read(tokenizer, told_of(scenes))
     said, said_ids = _read(tokenizer, scenes.instructions)
@@ -183,7 +183,7 @@ def contrast(
 
 def _train(
     module: nn.Module, loss_of: Callable[[np.random.Generator], Tensor], seconds: float, state_file: Path
-) -> dict[str, float]:
+) -> dict[str, int | float]:
     """Steps of AdamW until `seconds` of processor time are spent in all, resuming from `state_file`."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
     step, spent = 0, 0.0
