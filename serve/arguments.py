@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from viral.config import SHIPPED_BASE, ModelConfig, RunConfig, ServeConfig
 
 _DEFAULTS = ServeConfig()
-SPARE = 8
-"""Requests beyond editors and queue that one ingress reads at a time."""
 
 
 class Limits(BaseModel):
@@ -102,12 +100,6 @@ class AppArgs(Limits):
             if adapter and adapter.startswith("models:/") and "@" not in adapter:
                 raise ValueError(f"{adapter} is fixed to a version; write models:/name@alias, which can move on")
         return self
-
-    def room(self) -> int:
-        """Requests that one ingress lets in at a time: those that editors paint or queue, and a few that go at once,
-        as jobs do, or wait for one under way.
-        """
-        return len(self.bases()) * (self.max_editors * (self.batch + 1) + self.queue) + SPARE
 
     @classmethod
     def of(cls, config: RunConfig, adapter: str, tracking: str | None, **others: Any) -> "AppArgs":

@@ -14,6 +14,8 @@ DECODERS = 2
 """Images decoded at once in one ingress, so that their pixels take bounded memory."""
 UPLOAD_S = 120.0
 """Time a body has to arrive in."""
+ROOM = 64
+"""Requests with a body in one ingress at a time; times the largest body, this bounds its memory."""
 
 
 class BodyLimit:
@@ -49,20 +51,16 @@ class BodyLimit:
 
 
 class Room:
-    """Refuses a request with a body when `room` of them are under way here, before its body is read.
+    """Refuses a request with a body when `ROOM` of them are under way here, before its body is read."""
 
-    Times the largest body, this bounds an ingress's memory; and whoever would find the queue full in the end is not
-    decoded first, which would take processor time from those who were accepted.
-    """
-
-    def __init__(self, app: ASGIApp, room: int) -> None:
-        self._app, self._room, self._inside = app, room, 0
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._inside = app, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") != "POST":
             return await self._app(scope, receive, send)
-        if self._inside >= self._room:
-            refusal = Refusal(429, f"{self._room} requests are under way here; try again", retry_after=5)
+        if self._inside >= ROOM:
+            refusal = Refusal(429, f"{ROOM} requests are under way here; try again", retry_after=5)
             return await refusal.response()(scope, receive, send)
         self._inside += 1
         try:

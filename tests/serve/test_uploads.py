@@ -172,11 +172,12 @@ def test_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch):
     assert refused.value.status_code == 408
 
 
-def test_bodies_beyond_the_room_are_refused_unread():
+def test_bodies_beyond_the_room_are_refused_unread(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uploads, "ROOM", 2)
     clients = [Client([b"x"]) for _ in range(3)]
 
     async def crowd() -> Callable[[], None]:
-        room = Room(swallow, 2)
+        room = Room(swallow)
         visits = [asyncio.ensure_future(room(c.scope, c.receive, c.send)) for c in clients]
         await visits[2]
         visits[0].cancel()
