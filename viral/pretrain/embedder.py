@@ -89,8 +89,10 @@ def _bags(texts: list[str]) -> Float[Tensor, "n words"]:
     return torch.tensor([[float(word in found) for word in words] for found in sets]).reshape(len(texts), len(words))
 
 
-def train_pictures(model: open_clip.CLIP, scenes: EditedScenes, seconds: float, state_file: Path) -> dict[str, int | float]:
-    """Train the image tower for `seconds` of processor time in all, from `state_file` on; returns what it took."""
+def train_pictures(
+    model: open_clip.CLIP, scenes: EditedScenes, seconds: float, state_file: Path
+) -> dict[str, int | float]:
+    """Train the image tower for `seconds` of processor time in all, from `state_file` on; what it took."""
     torch.manual_seed(1)
     knowledge = Knowledge(scenes)
     model.visual.to(memory_format=torch.channels_last).train()
