@@ -13,15 +13,15 @@ from viral.model.roles import ANALOGY
 from viral.model.tokens import pack, unpack
 from viral.model.velocity import predict_velocity
 
-TARGETS, SIDE = 4, 14
+TARGETS, SIDE, LONGER = 4, 14, 20
 BY_MASK = "gradients against diffusers under a dense mask"
 
 
 class Training:
     """One adapter, plain LoRA by peft, on one checkpointed transformer: what differs is the forward pass."""
 
-    def __init__(self) -> None:
-        self.edit: Edit = random_edit(SIDE)
+    def __init__(self, side: int) -> None:
+        self.edit: Edit = random_edit(side)
         self.transformer, self.stock = self.edit.transformer, StockVelocity(self.edit)
         add_adapter(self.transformer, AdapterConfig(rank=16, alpha=16, expert_targets=()), seed=0)
         self.transformer.enable_gradient_checkpointing()
@@ -71,7 +71,7 @@ class Training:
 
 def step() -> Race:
     """C10: the same step under a dense mask, and diffusers' own without one, which computes something else."""
-    training = Training()
+    training = Training(LONGER)
     stock = [training.theirs(0)]
     masked = lambda: training.masked(stock)
     name = "diffusers, peft and torch checkpointing"
@@ -81,12 +81,12 @@ def step() -> Race:
              beside=BY_MASK),
     )  # fmt: skip
     ours = lambda: training.step([training.ours(0, 1)])
-    return Race(f"one training step, stationary context, {SIDE**2} tokens an image, {SIZES}", ours, peers)
+    return Race(f"one training step, stationary context, {LONGER**2} tokens an image, {SIZES}", ours, peers)
 
 
 def targets() -> Race:
     """C11: K targets in one pass with their context, against a pass each: diffusers' and ours."""
-    training = Training()
+    training = Training(SIDE)
     stock = [training.theirs(i) for i in range(TARGETS)]
     masked = lambda: training.masked(stock)
     alone = [training.ours(i, i + 1) for i in range(TARGETS)]

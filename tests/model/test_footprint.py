@@ -130,10 +130,10 @@ def test_operations_are_what_torch_counts(case: tuple[dict, Pass, Cost]) -> None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward(model, work)
     if work.mode == "full":
-        flops = forward_flops(cost, shape, tokens, tokens)
+        flops = forward_flops(cost, shape, tokens, tokens, target)
     else:
-        prefill = forward_flops(cost, shape, tokens - target, tokens - target)
-        flops = prefill + work.targets * forward_flops(cost, shape, target, tokens, text=False)
+        prefill = forward_flops(cost, shape, tokens - target, tokens - target, 0)
+        flops = prefill + work.targets * forward_flops(cost, shape, target, tokens, target, text=False)
     assert work.batch * flops == pytest.approx(counter.get_total_flops(), rel=0.02)
     model.enable_gradient_checkpointing()
     with FlopCounterMode(display=False) as counter:

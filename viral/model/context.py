@@ -10,7 +10,6 @@ A layer is therefore two unmasked attentions, and its keys and values of text an
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import torch
 from diffusers import QwenImageTransformer2DModel
@@ -22,7 +21,7 @@ from torch import Tensor, cat
 from torch.nn.functional import pad
 
 from viral.model.roles import set_roles
-from viral.model.streams import Heads, Side, Stream, advance, concat, key_mask, onload, project
+from viral.model.streams import Heads, Side, Stream, advance, concat, key_mask, onload, project, runner
 from viral.model.tokens import Context, Latents, pack, unpack
 
 Joined = Float[Tensor, "b c heads e"]
@@ -67,14 +66,16 @@ def stationary_velocity(
     )
     tokens = [fixed.embed_text(), transformer.img_in(cat([fixed.pack_context(), targets], 1))]
     mask = None if text_mask is None else pad(text_mask.bool(), (0, fixed.context_length), value=True)
-    checkpoint: Any = transformer._gradient_checkpointing_func  # None until checkpointing is enabled
-    for block in transformer.transformer_blocks:
-        args = (block, [fixed.text_side, image], tokens, fixed.stationary_length, fixed.target_length, mask)
-        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
-            tokens = checkpoint(_training_layer, *args)
-        else:
-            tokens = _training_layer(*args)
-    return fixed.head(tokens[1][:, fixed.context_length :], times)
+    run, sides, sizes = runner(transformer), [fixed.text_side, image], (fixed.stationary_length, fixed.target_length)
+    *blocks, last = transformer.transformer_blocks
+    for block in blocks:
+        tokens = run(_layer, block, sides, tokens, *sizes, mask)
+    if torch.is_grad_enabled():  # the balance of the last layer's experts counts all tokens
+        painted = run(_layer, last, sides, tokens, *sizes, mask)[1][:, fixed.context_length :]
+    else:
+        side = image.part(fixed.context_length, [fixed.target_length] * count, times)
+        _, painted = _last_layer(last, sides, tokens, *sizes, mask, side)
+    return fixed.head(painted, times)
 
 
 class StationaryContext:
@@ -181,7 +182,7 @@ def targets_per_context(noisy: Latents, context: list[Context]) -> int:
     return noisy.shape[0] // batches.pop()
 
 
-def _training_layer(
+def _layer(
     block: QwenImageTransformerBlock,
     sides: list[Side],
     tokens: list[Tensor],
@@ -192,11 +193,35 @@ def _training_layer(
     """One layer of text, context and targets; the text's padding is hidden by `mask`."""
     streams = [Stream(block, side) for side in sides]
     q, k, v = project(streams, tokens)
-    own_q, own_k, own_v = (x[:, :stationary] for x in (q, k, v))
-    itself = dispatch_attention_fn(own_q, own_k, own_v, attn_mask=key_mask(mask))
+    return advance(streams, tokens, _attend(q, k, v, stationary, stationary, target, mask))
+
+
+def _last_layer(
+    block: QwenImageTransformerBlock,
+    sides: list[Side],
+    tokens: list[Tensor],
+    stationary: int,
+    target: int,
+    mask: Bool[Tensor, "_b s"] | None,
+    painted: Side,
+) -> list[Tensor]:
+    """Text and targets after the last layer: nothing reads the context's tokens afterwards."""
+    streams = [Stream(block, side) for side in sides]
+    q, k, v = project(streams, tokens)
+    seen = _attend(q, k, v, tokens[0].shape[1], stationary, target, mask)
+    own = tokens[1][:, -sum(painted.lengths) :]
+    return advance([streams[0], Stream(block, painted)], [tokens[0], own], seen)
+
+
+def _attend(
+    q: Heads, k: Heads, v: Heads, asking: int, stationary: int, target: int, mask: Bool[Tensor, "_b m"] | None
+) -> Float[Tensor, "b n heads e"]:
+    """What the first `asking` of the stationary tokens see of these, and what every target sees of them and itself."""
+    own_k, own_v = (x[:, :stationary] for x in (k, v))
+    itself = dispatch_attention_fn(q[:, :asking], own_k, own_v, attn_mask=key_mask(mask))
     targets = (x[:, stationary:] for x in (q, k, v))
     seen = _see_context(*targets, target, lambda k, v: (cat([own_k, k], 1), cat([own_v, v], 1)), mask)
-    return advance(streams, tokens, cat([itself, seen], 1))
+    return cat([itself, seen], 1)
 
 
 def _see_context(

@@ -161,9 +161,11 @@ class Footprint:
         shape = self._shape
         target, context = self.work.target_tokens, self.work.target_tokens * self.work.context
         if not stationary:
-            return STEPS * self.card.seconds(forward_flops(self.cost, shape, target + context, target + context))
-        prefill = forward_flops(self.cost, shape, context, context)
-        step = forward_flops(self.cost, shape, target, target + context, text=False)
+            return STEPS * self.card.seconds(
+                forward_flops(self.cost, shape, target + context, target + context, target)
+            )
+        prefill = forward_flops(self.cost, shape, context, context, 0)
+        step = forward_flops(self.cost, shape, target, target + context, target, text=False)
         return self.card.seconds(prefill + STEPS * step)
 
     def fitting(
@@ -207,14 +209,15 @@ class Shape:
     work: Pass
 
 
-def forward_flops(cost: Cost, shape: Shape, queries: int, keys: int, text: bool = True) -> float:
+def forward_flops(cost: Cost, shape: Shape, queries: int, keys: int, targets: int, text: bool = True) -> float:
     """Operations of one forward pass of a sample: 2 a weight and token, and 4 T_q T_k d a block of attention.
 
-    `queries` image tokens go through the transformer and attend to `keys` of them and to the text, which goes with
-    them unless a stationary context has kept its keys and values.
+    `queries` image tokens, `targets` of them painted, go through the transformer and attend to `keys` of them and to
+    the text, which goes with them unless a stationary context has kept its keys and values.
     """
     words = shape.work.text if text else 0
-    return _products(cost.matrices, queries, words) + _attention(shape, queries + words, keys + shape.work.text)
+    products = _products(cost.matrices, queries, words, targets)
+    return products + _attention(cost, shape, queries + words, keys + shape.work.text, targets + words)
 
 
 def training_flops(cost: Cost, shape: Shape, checkpointing: bool, keep_attention: bool = False) -> float:
@@ -222,28 +225,31 @@ def training_flops(cost: Cost, shape: Shape, checkpointing: bool, keep_attention
 
     Backward passes gradients through every matrix, computes those of the adapter's alone, and takes 2.5 times the
     attention's; checkpointing runs forward a second time, but for attention that is kept. A stationary context sees
-    itself alone, once for all targets.
+    itself alone, once for all targets. All tokens go through the last block too: its experts are balanced over them.
     """
     work = shape.work
     targets, context, words = work.targets * work.target_tokens, work.context * work.target_tokens, work.text
-    products, trained = (_products(sizes, targets + context, words) for sizes in (cost.matrices, cost.trained))
+    images = targets + context
+    products, trained = (_products(sizes, images, words, images) for sizes in (cost.matrices, cost.trained))
     if work.mode == "full":
-        attention = _attention(shape, targets + context + words, targets + context + words)
+        attention = _attention(cost, shape, images + words, images + words, images + words)
     else:
-        own = _attention(shape, context + words, context + words)
-        attention = own + _attention(shape, targets, context + words + work.target_tokens)
+        own = _attention(cost, shape, context + words, context + words, context + words)
+        attention = own + _attention(cost, shape, targets, context + words + work.target_tokens, targets)
     backward = products + trained + 2.5 * attention
     again = (products + (0 if keep_attention else attention)) if checkpointing else 0
     return work.batch * (products + attention + again + backward)
 
 
-def _products(matrices: dict[str, int], image: int, text: int) -> float:
-    rows = {"image": image, "text": text, "joint": image + text, "once": 1}
+def _products(matrices: dict[str, int], image: int, text: int, target: int) -> float:
+    rows = {"image": image, "text": text, "target": target, "joint": image + text, "once": 1}
     return sum(2.0 * rows[stream] * size for stream, size in matrices.items())
 
 
-def _attention(shape: Shape, queries: int, keys: int) -> float:
-    return 4.0 * queries * keys * shape.width * shape.depth
+def _attention(cost: Cost, shape: Shape, queries: int, keys: int, last: int) -> float:
+    """Of all blocks; in the last one only `last` tokens ask, where the model leaves the context's out there."""
+    last = last if "target" in cost.matrices else queries
+    return 4.0 * ((shape.depth - 1) * queries + last) * keys * shape.width
 
 
 def work_of(architecture: Architecture, config: RunConfig) -> Pass:

@@ -3,8 +3,6 @@
 It is diffusers' own forward with fewer passes over memory, and the same to float precision.
 """
 
-from typing import Any
-
 import torch
 from diffusers import QwenImageTransformer2DModel
 from diffusers.models.attention_dispatch import dispatch_attention_fn
@@ -14,7 +12,7 @@ from torch import Tensor, cat
 from torch.nn.functional import pad
 
 from viral.model.roles import set_roles
-from viral.model.streams import Side, Stream, advance, key_mask, onload, project
+from viral.model.streams import Side, Stream, advance, key_mask, onload, project, runner
 from viral.model.tokens import Context, Latents, pack, unpack
 
 
@@ -48,13 +46,15 @@ def full_velocity(
         transformer.img_in(cat([pack(image) for image in images], 1)),
     ]
     mask = None if text_mask is None else pad(text_mask.bool(), (0, total), value=True)
-    checkpoint: Any = transformer._gradient_checkpointing_func  # None until checkpointing is enabled
-    for block in transformer.transformer_blocks:
-        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
-            tokens = checkpoint(_layer, block, sides, tokens, mask)
-        else:
-            tokens = _layer(block, sides, tokens, mask)
-    velocity = transformer.proj_out(transformer.norm_out(tokens[1][:, :own], now))
+    run = runner(transformer)
+    *blocks, last = transformer.transformer_blocks
+    for block in blocks:
+        tokens = run(_layer, block, sides, tokens, mask)
+    if torch.is_grad_enabled():  # the balance of the last layer's experts counts all tokens
+        target = run(_layer, last, sides, tokens, mask)[1][:, :own]
+    else:
+        _, target = _last_layer(last, sides, tokens, mask, sides[1].part(0, [own], now[None]))
+    velocity = transformer.proj_out(transformer.norm_out(target, now))
     return unpack(velocity, *noisy.shape[2:])
 
 
@@ -64,3 +64,18 @@ def _layer(
     streams = [Stream(block, side) for side in sides]
     q, k, v = project(streams, tokens)
     return advance(streams, tokens, dispatch_attention_fn(q, k, v, attn_mask=key_mask(mask)))
+
+
+def _last_layer(
+    block: QwenImageTransformerBlock,
+    sides: list[Side],
+    tokens: list[Tensor],
+    mask: Bool[Tensor, "b s"] | None,
+    target: Side,
+) -> list[Tensor]:
+    """Text and the target's tokens, which stand first: nothing reads the context's afterwards."""
+    streams = [Stream(block, side) for side in sides]
+    q, k, v = project(streams, tokens)
+    own = sum(target.lengths)
+    seen = dispatch_attention_fn(q[:, : tokens[0].shape[1] + own], k, v, attn_mask=key_mask(mask))
+    return advance([streams[0], Stream(block, target)], [tokens[0], tokens[1][:, :own]], seen)

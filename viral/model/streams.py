@@ -4,6 +4,7 @@ diffusers' block, with a slice of the sequence for each time where stock builds 
 gates by `torch.where`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,10 @@ class Side:
     rope: Rope
     lengths: list[int]
     times: Float[Tensor, "segments b d"]
+
+    def part(self, start: int, lengths: list[int], times: Float[Tensor, "_segments b d"]) -> "Side":
+        """Tokens from `start` on."""
+        return Side(self.text, self.rope[start : start + sum(lengths)], lengths, times)
 
 
 class Stream:
@@ -65,6 +70,14 @@ class Stream:
         gates, lengths = vectors.unsqueeze(2).chunk(3, -1)[2], self.side.lengths
         each = zip(x.split(lengths, 1), gates, change.split(lengths, 1), strict=True)
         return concat([torch.addcmul(*piece) for piece in each])
+
+
+def runner(transformer: QwenImageTransformer2DModel) -> Callable[..., Any]:
+    """What calls a layer: with its inputs alone kept for the backward pass where checkpointing is enabled."""
+    checkpoint: Any = transformer._gradient_checkpointing_func  # None until it is
+    if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+        return checkpoint
+    return lambda layer, *args: layer(*args)
 
 
 @apply_forward_hook

@@ -30,6 +30,9 @@ FEW = 2
 
 TEXT_LAYERS = ("txt_", "add_q", "add_k", "add_v", "to_add_out", "ff_context", "context_embedder")
 
+AFTER_ATTENTION = ("attn.to_out", "img_mlp")
+"""Of Qwen's blocks: FLUX.1's have a `ff` of that use, and go on with all tokens."""
+
 
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors made under it that are alive at once; `peak` is the most there were."""
@@ -140,22 +143,25 @@ def trace(config: dict[str, Any], adapter: AdapterConfig, work: Pass, dtype: tor
     return Cost(total["adapter"], dict(both), trained, **peaks)
 
 
-def stream_of(name: str) -> str:
-    """Which tokens a transformer's matrix is applied to: `once` a sample, `text`, `joint` (both) or `image`."""
+def stream_of(name: str, depth: int) -> str:
+    """Which tokens a transformer's matrix is applied to: `once` a sample, `text`, `joint` (both), `image`, or `target`
+    alone, as those that follow attention in the last of `depth` blocks of two streams."""
     if "mod." in name or "norm" in name or "time_text_embed" in name:
         return "once"
     if any(word in name for word in TEXT_LAYERS):
         return "text"
+    if name.startswith(f"transformer_blocks.{depth - 1}.") and any(word in name for word in AFTER_ATTENTION):
+        return "target"
     return "joint" if "single_transformer_blocks" in name else "image"
 
 
 def _measure(config: dict[str, Any], adapter: AdapterConfig, work: Pass, dtype: torch.dtype) -> Counter:
     transformer = _adapted(config, adapter, dtype)
-    found: Counter = Counter()
+    found, depth = Counter(), 0 if isinstance(transformer, FluxTransformer2DModel) else config["num_layers"]
     for name, parameter in transformer.named_parameters():
         found["adapter"] += parameter.numel() * parameter.requires_grad
         if parameter.ndim == 2:
-            found[stream_of(name), parameter.requires_grad] += parameter.numel()
+            found[stream_of(name, depth), parameter.requires_grad] += parameter.numel()
     with torch.device("meta"), flash_attention():
         found["painting"] = peak_bytes(lambda: forward(transformer, replace(work, targets=1)))
         found["training"] = peak_bytes(lambda: step(transformer, work), transformer)
