@@ -9,6 +9,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from serve.admission import FULL, Admission
 from serve.edit import EditAnswer, EditRequest, Event
 
 log = logging.getLogger("ray.serve")
@@ -36,6 +37,7 @@ class Dispatcher:
     """
 
     def __init__(self, editors: dict[str, DeploymentHandle], timeout_s: float) -> None:
+        self.admission = Admission()
         self._editors, self._timeout_s = editors, timeout_s
         self._under_way, self._closed, self._idle = 0, False, asyncio.Event()
 
@@ -76,6 +78,10 @@ class Dispatcher:
         self._under_way += 1
         try:
             yield
+            self.admission.ended()
+        except Busy:
+            self.admission.refused()
+            raise
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -124,7 +130,7 @@ class _Patience:
 
     async def after(self, error: Exception) -> None:
         if isinstance(error, BackPressureError) and not self._accepted:
-            raise Busy("all editors are busy and the queue is full; try again") from None
+            raise Busy(FULL) from None
         if isinstance(error, DeploymentUnavailableError) and not self._accepted:
             raise Unavailable("no editor could be started; its log says why") from None
         if isinstance(error, (RayActorError, ObjectLostError)):

@@ -64,7 +64,7 @@ class Ingress:
         )
         # The last one added sees a request first.
         api.add_middleware(BodyLimit, limit=args.max_body_bytes)
-        api.add_middleware(Room)
+        api.add_middleware(Room, admission=self._dispatcher.admission)
         api.add_middleware(Gate, keys=self._keys, journal=self._journal)
         answer_errors(api)
         uploads = Uploads(args)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import Request, UploadFile
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.admission import FULL, Admission
 from serve.arguments import Limits
 from serve.errors import Refusal
 from viral.data.images import decode
@@ -51,10 +52,11 @@ class BodyLimit:
 
 
 class Room:
-    """Refuses a request with a body when `ROOM` of them are under way here, before its body is read."""
+    """Refuses a request with a body that would be read in vain: when `ROOM` of them are under way here, and, unless it
+    asks for a job, when `admission` knows that no editor has a place for it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app, self._inside = app, 0
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self._app, self._admission, self._inside = app, admission, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") != "POST":
@@ -62,11 +64,19 @@ class Room:
         if self._inside >= ROOM:
             refusal = Refusal(429, f"{ROOM} requests are under way here; try again", retry_after=5)
             return await refusal.response()(scope, receive, send)
+        if not asks_for_a_job(scope) and not self._admission.enter():
+            return await Refusal(429, FULL, retry_after=5).response()(scope, receive, send)
         self._inside += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._inside -= 1
+
+
+def asks_for_a_job(scope: Scope) -> bool:
+    """Whether the request is kept in the journal, where it waits for a place."""
+    names = {name for name, _ in scope["headers"]}
+    return bool(names & {b"prefer", b"idempotency-key"})
 
 
 def require_multipart(request: Request) -> None:
