@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 from starlette.types import Message, Receive, Scope, Send
 
 from serve import uploads
+from serve.admission import Admission
 from serve.arguments import Limits
 from serve.errors import Refusal
 from serve.uploads import BodyLimit, Room, Uploads
@@ -177,7 +178,7 @@ def test_bodies_beyond_the_room_are_refused_unread(monkeypatch: pytest.MonkeyPat
     clients = [Client([b"x"]) for _ in range(3)]
 
     async def crowd() -> Callable[[], None]:
-        room = Room(swallow)
+        room = Room(swallow, Admission())
         visits = [asyncio.ensure_future(room(c.scope, c.receive, c.send)) for c in clients]
         await visits[2]
         visits[0].cancel()
@@ -192,3 +193,18 @@ def test_bodies_beyond_the_room_are_refused_unread(monkeypatch: pytest.MonkeyPat
     start = clients[2].sent[0]
     assert start["status"] == 429 and (b"retry-after", b"5") in start["headers"]
     assert clients[2].chunks, "its body was read"
+
+
+@pytest.mark.parametrize(("header", "status"), [(b"accept", 429), (b"prefer", None), (b"idempotency-key", None)])
+def test_a_body_that_no_editor_has_a_place_for_is_refused_unread_unless_it_is_a_job(header: bytes, status: int | None):
+    admission, client = Admission(), Client([b"x"])
+    admission.refused()
+    client.scope["headers"] = [*client.scope["headers"], (header, b"respond-async")]
+
+    async def visit() -> None:
+        entered = asyncio.ensure_future(Room(swallow, admission)(client.scope, client.receive, client.send))
+        await asyncio.sleep(0)
+        entered.cancel()
+
+    asyncio.run(visit())
+    assert [message["status"] for message in client.sent if "status" in message] == ([status] if status else [])
