@@ -24,8 +24,8 @@ $(READY): requirements.lock pyproject.toml
 demo: setup ## photographs -> pairs -> latents -> adapter -> scores -> registry -> an analogy over HTTP
 	$(RUN) jobs/run_pipeline.py $(CONFIG) $(OVERRIDES)
 
-serve: setup ## keep the registered champion answering over HTTP
-	$(RUN) jobs/serve_adapter.py $(CONFIG)
+serve: setup ## keep the registered champion answering over HTTP, that of IMAGES=dir where the demo had one
+	$(RUN) jobs/serve_adapter.py $(CONFIG) $(OVERRIDES)
 
 test: setup
 	$(RUN) -m pytest tests --ignore=tests/chaos

@@ -102,7 +102,7 @@ def _commands(config: RunConfig) -> dict[str, str]:
     folder = config.storage.rstrip("/")
     server = f"mlflow server --backend-store-uri sqlite:///{folder}/mlflow/mlflow.db"
     return {
-        "serve it": "make serve",
+        "serve it": "make serve" + (f" IMAGES={config.images}" if config.images else ""),
         "browse the runs": f"{server} --artifacts-destination {folder}/mlflow/artifacts --port {config.tracking.port}",
         "paint from files": "python jobs/edit_image.py a.png a2.png b.png -o out.png",
     }
