@@ -20,7 +20,10 @@ from viral.data_config import (
     DataConfig,
     DatasetConfig,
     ExportConfig,
+    FindingsConfig,
     MiningConfig,
+    Place,
+    ProtocolConfig,
     SynthesisConfig,
     TaskConfig,
 )
@@ -121,9 +124,13 @@ class TrainConfig(Config):
     context: Literal["full", "stationary"] = "full"
     """What the context's tokens see, in training and whenever the adapter paints. `full`: all tokens (the base's own);
     `stationary`: one another at t = 0, so that painting passes them through the model once for all steps (ours)."""
+    roles: Literal["rope", "none"] = "rope"
+    """Whether the rope tells what each image is for (the paper's), or nothing does, to measure what that is worth."""
     role_numbering: Literal["step", "shared"] = "step"
     """Roles of further example pairs when the adapter paints: new ones, or again those of the first pair, which are
     all that training shows (ours). A single pair has the same roles either way."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the table that are drawn (all that train)."""
     targets: int = Field(1, ge=1)
     """Noisy targets, with noise and time of their own, that share the one pass of a sample's context; more than 1
     needs `context` stationary (ours)."""
@@ -184,6 +191,25 @@ class EvaluateConfig(Config):
     """Bootstrap resamples of the paired intervals."""
 
 
+class PerceptualConfig(Config):
+    """Where the networks of perceptual metrics lie, as folders or hub ids; one left out makes its columns unavailable,
+    and the embedded embedder's figure stands beside."""
+
+    lpips: str | None = None
+    """Its backbone by torchvision's names: AlexNet, SqueezeNet 1.1, or VGG16 as in timm/vgg16.tv_in1k."""
+    fid: str | None = None
+    """Its Inception: a folder with pt_inception-2015-12-05-6726825d.pth."""
+    clip: str | None = None
+    """CLIP in open_clip's layout, e.g. timm/vit_base_patch32_clip_224.openai (MagicBrush's) or ViT-L/14."""
+    dino: str | None = None
+    """DINO in transformers' layout, e.g. facebook/dino-vits16."""
+    dinov2: str | None = None
+    """DINOv2 in transformers' layout, e.g. facebook/dinov2-base."""
+    vlm: dict[str, Any] = {}
+    """Who gives verdicts and VIE-scores: {model: Qwen/Qwen2.5-VL-7B-Instruct}, or {url: ..., name: ...} of an endpoint
+    (ICEdit's paper: GPT-4o)."""
+
+
 class TrackingConfig(Config):
     uri: str | None = None
     """MLflow tracking address; none starts a server of our own on `storage`/mlflow."""
@@ -229,6 +255,8 @@ class RunConfig(Config):
     base: str = "tiny"
     """Base model in diffusers' layout: `tiny` (shipped), a folder or a hub id."""
     seed: int = 0
+    adapters: dict[str, Place] = {}
+    """Adapters that protocols compare, by name: folders, or models:/name@alias; `ours` is the one under `storage`."""
     model: ModelConfig = ModelConfig()
     tasks: dict[str, TaskConfig] = {}
     """Tasks of your own, by name."""
@@ -240,6 +268,9 @@ class RunConfig(Config):
     adapter: AdapterConfig = AdapterConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    findings: FindingsConfig = FindingsConfig()
     tracking: TrackingConfig = TrackingConfig()
     serve: ServeConfig = ServeConfig()
     nodes: NodesConfig = NodesConfig()
@@ -266,7 +297,7 @@ def resolve(path: str | None, overrides: list[str]) -> RunConfig:
         key, equals, value = override.partition("=")
         if not equals:
             raise ValueError(f"override {override!r} is not of the form key=value, e.g. train.steps=100")
-        _assign(raw, key.split("."), yaml.safe_load(value))
+        assign(raw, key.split("."), yaml.safe_load(value))
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
@@ -323,7 +354,8 @@ def _line(key: str, field: Any) -> str:
     return f"  {key}={json.dumps(default)}  {field.description or ''}".rstrip()
 
 
-def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
+def assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
+    """Set the value of a dotted key, given in parts, in nested mappings."""
     for key in keys[:-1]:
         raw = raw.setdefault(key, {})
     raw[keys[-1]] = value

@@ -1,11 +1,20 @@
 """What decides the data: settings of pictures, tasks, sources, versions, mined and synthesised quadruplets."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 EMBEDDED_CLIP = Path(__file__).parent / "embedded_clip"
+
+
+def absolute(place: str) -> str:
+    """A folder or file with its whole path, as workers start in a folder of their own; any other name as it is."""
+    return str(Path(place).expanduser().resolve()) if Path(place).expanduser().exists() else place
+
+
+Place = Annotated[str, AfterValidator(absolute)]
+"""A folder or file, or a hub id."""
 
 
 class Config(BaseModel):
@@ -130,3 +139,27 @@ class SynthesisConfig(Config):
     """Who writes captions of other scenes, by `viral.data.writers`: rules, or a language model as talker."""
     studio: dict[str, Any] = {"kind": "scenes"}
     """What paints and edits them, by `viral.data.studios`: scenes, or diffusion models."""
+
+
+class FindingsConfig(Config):
+    """Which of the questions that `jobs/run_findings.py` knows it answers, and how surely."""
+
+    only: tuple[str, ...] = ()
+    """Their names (none: all, in their order)."""
+    seeds: int = Field(3, ge=0)
+    """Trainings of each arm, whose seeds differ; with 0 the page is written from what is there."""
+    fill: str | None = None
+    """Folder or hub id of the FLUX.1 Fill that the question of ICEdit's placements trains on."""
+
+
+class ProtocolConfig(Config):
+    """How `jobs/evaluate_adapter.py --protocol NAME` asks and scores."""
+
+    cases: int = Field(24, ge=1)
+    """Cases of each task; of a table on disk at most so many of each of its groups."""
+    sources: dict[str, dict[str, Any]] = {}
+    """Real pairs by task, as `dataset.sources` describes them; tasks that are not named come from unseen scenes."""
+    layout: str | None = None
+    """Folder of the benchmark that a protocol reads, in its own layout; none draws one from the scene world."""
+    methods: dict[str, dict[str, Any]] = {}
+    """Further rows by name, described by their `kind` as `viral.evaluation.peers` documents."""

@@ -143,6 +143,43 @@ SCORES = pa.schema(
     ]
 )
 
+PICTURE = pa.struct([("name", pa.string()), ("png", pa.binary())])
+
+CASES = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("task", pa.string()),
+        ("source_id", pa.string()),
+        ("seed", pa.int64()),
+        ("examples", pa.list_(pa.struct([("source", pa.binary()), ("target", pa.binary())]))),  # PNG, as all pictures
+        ("query", pa.binary()),
+        ("truth", pa.binary()),  # null where nobody knows it
+        ("mask", pa.binary()),
+        ("instruction", pa.string()),
+        ("caption", pa.string()),  # of the output
+        ("labels", pa.string()),  # JSON
+        ("pictures", pa.list_(PICTURE)),  # labels that are pictures
+    ]
+)
+
+ANSWERS = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("answer", pa.binary()),  # PNG of the query's size; null where the method has nothing to say
+    ]
+)
+
+MEASURES = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("source_id", pa.string()),
+        ("column", pa.string()),  # task and metric, as `Column.key` says
+        ("draw", pa.string()),  # value of the label over which the column spreads, if it does
+        ("values", pa.list_(pa.float64())),  # its figure, or what a metric of sets keeps; null where there is no answer
+        ("absent", pa.string()),  # why the metric's own weights are not there and a stand-in measured
+    ]
+)
+
 EDITS = pa.schema(
     [
         ("name", pa.string()),  # the picture, as its folder or table names it

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from viral.evaluation.intervals import paired_interval
+from viral.evaluation.intervals import grouped_interval, paired_interval
 
 
 def test_a_method_against_itself_has_an_interval_that_contains_zero():
@@ -37,3 +37,17 @@ def test_the_same_seed_gives_the_same_interval():
 def test_no_difference_at_all_is_an_error():
     with pytest.raises(ValueError, match="at least one"):
         paired_interval(np.array([]), 500, seed=0)
+
+
+def test_groups_of_one_value_each_are_resampled_as_values_are():
+    values = np.random.default_rng(2).normal(size=30)
+    grouped = grouped_interval(values, [str(i) for i in range(30)], 4000, seed=0)
+    plain = paired_interval(values, 4000, seed=0)
+    assert (grouped.mean, grouped.low, grouped.high) == pytest.approx((plain.mean, plain.low, plain.high), abs=0.05)
+
+
+def test_values_of_one_group_count_no_more_than_the_group():
+    values = np.repeat(np.random.default_rng(3).normal(size=10), 20)
+    together = grouped_interval(values, [str(i // 20) for i in range(200)], 2000, seed=0)
+    apart = grouped_interval(values, [str(i) for i in range(200)], 2000, seed=0)
+    assert together.high - together.low > 3 * (apart.high - apart.low)

@@ -1,10 +1,29 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import mean_absolute_error
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error
+from torchmetrics.functional import mean_squared_error
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchvision.ops import box_iou as torchvision_box_iou
 
-from viral.evaluation.metrics import HIGHER_IS_BETTER, METRICS, ab_error, edge_f1, masked_error, psnr
+from viral.evaluation.metrics import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    ab_error,
+    abs_rel,
+    box_iou,
+    delta1,
+    edge_f1,
+    entity_iou,
+    masked_error,
+    normal_median,
+    psnr,
+    rmse,
+    ssim,
+)
 from viral.tasks.pose import COLOURS
 
 
@@ -96,3 +115,96 @@ def _ab(image: np.ndarray) -> np.ndarray:
     x, y, z = np.moveaxis(linear @ np.array(matrix).T / np.array([0.95047, 1.0, 1.08883]), -1, 0)
     f = [np.where(v > 216 / 24389, np.cbrt(v), (24389 / 27 * v + 16) / 116) for v in (x, y, z)]
     return np.stack([500 * (f[0] - f[1]), 200 * (f[1] - f[2])], axis=-1)
+
+
+def _rectangles(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    """White on black; top, left, bottom, right."""
+    picture = np.zeros((64, 64, 3), np.uint8)
+    for top, left, bottom, right in boxes:
+        picture[top:bottom, left:right] = 255
+    return picture
+
+
+def test_rmse_equals_torchmetrics():
+    output, truth = _pair()
+    other = mean_squared_error(torch.tensor(output).double().flatten(), torch.tensor(truth).double().flatten())
+    assert rmse(output, truth) == pytest.approx(other.sqrt().item(), rel=1e-9)
+
+
+def test_ssim_equals_torchmetrics_where_its_window_lies_inside():
+    output, truth = _pair()
+    as_batch = [torch.tensor(image).double().permute(2, 0, 1)[None] for image in (output, truth)]
+    _, each = structural_similarity_index_measure(*as_batch, data_range=255.0, sigma=1.5, return_full_image=True)
+    assert ssim(output, truth) == pytest.approx(each[..., 5:-5, 5:-5].mean().item(), abs=1e-9)
+
+
+def test_ssim_of_a_picture_smaller_than_its_window_is_an_error():
+    with pytest.raises(ValueError, match="sides of 11"):
+        ssim(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
+
+
+def test_box_iou_equals_torchvision_and_the_best_of_all_matchings():
+    found, wanted = [(2, 2, 20, 20), (30, 30, 60, 50)], [(4, 4, 22, 24), (28, 26, 58, 52)]
+    overlap = torchvision_box_iou(
+        *(torch.tensor([(b[1], b[0], b[3], b[2]) for b in boxes]) for boxes in (found, wanted))
+    )
+    best = max(sum(overlap[i, j].item() for i, j in enumerate(order)) for order in permutations(range(2)))
+    assert box_iou(_rectangles(*found), _rectangles(*wanted)) == pytest.approx(best / 2)
+
+
+def test_box_iou_counts_a_missing_and_a_surplus_box_as_zero():
+    one, two = _rectangles((2, 2, 20, 20)), _rectangles((2, 2, 20, 20), (30, 30, 60, 50))
+    assert box_iou(two, one) == box_iou(one, two) == pytest.approx(0.5)
+    assert box_iou(_rectangles(), _rectangles()) == 1 and box_iou(_rectangles(), one) == 0
+
+
+def test_box_iou_does_not_see_single_pixels():
+    speckled = _rectangles((2, 2, 20, 20))
+    speckled[40, 40] = 255
+    assert box_iou(speckled, _rectangles((2, 2, 20, 20))) == 1
+
+
+def test_figures_of_depth_equal_sklearns_regression_and_their_definition():
+    output, truth = (np.repeat(image[..., :1], 3, axis=2) for image in _pair())
+    known = truth[..., 0] > 0
+    grey, wanted = output[known][:, :1].astype(float), truth[known][:, 0].astype(float)
+    fitted = LinearRegression().fit(grey, wanted).predict(grey)
+    found, true = (255 / np.clip(value, 25.5, 255) for value in (fitted, wanted))
+    assert abs_rel(output, truth) == pytest.approx(mean_absolute_percentage_error(true, found))
+    assert delta1(output, truth) == pytest.approx(((found / true < 1.25) & (true / found < 1.25)).mean())
+
+
+def test_figures_of_depth_do_not_ask_for_scale_and_shift():
+    truth = np.repeat(np.linspace(10, 250, 32 * 32).reshape(32, 32, 1).astype(np.uint8), 3, axis=2)
+    darker = (truth // 2 + 40).astype(np.uint8)
+    assert abs_rel(darker, truth) < 0.02 and delta1(darker, truth) == 1
+    assert delta1(truth[::-1].copy(), truth) < 1
+
+
+def test_depth_that_nobody_knows_is_an_error():
+    black = np.zeros((16, 16, 3), np.uint8)
+    for metric in (abs_rel, delta1):
+        with pytest.raises(ValueError, match="no depth is known"):
+            metric(black, black)
+
+
+def test_the_median_angle_ignores_a_few_wrong_normals_and_the_mean_does_not():
+    truth = np.full((16, 16, 3), (127, 127, 255), np.uint8)
+    output = truth.copy()
+    output[:2] = (255, 127, 127)
+    assert normal_median(output, truth) < 1 < METRICS["normal_error"](output, truth)
+
+
+def test_entities_are_matched_one_to_one():
+    truth = np.zeros((32, 32, 3), np.uint8)
+    truth[:, :16], truth[:, 16:] = (200, 0, 0), (0, 200, 0)
+    assert entity_iou(np.full_like(truth, 90), truth) == pytest.approx(0.25)
+    assert entity_iou(truth[..., ::-1].copy(), truth) == pytest.approx(1)
+
+
+def test_noise_within_an_entity_splits_it_into_no_two():
+    rng = np.random.default_rng(0)
+    truth = np.zeros((32, 32, 3), np.uint8)
+    truth[:, :16], truth[:, 16:] = (200, 20, 20), (20, 200, 20)
+    noisy = (truth.astype(int) + rng.integers(-8, 9, truth.shape)).clip(0, 255).astype(np.uint8)
+    assert entity_iou(noisy, truth) > 0.95

@@ -3,7 +3,15 @@ import torch
 from diffusers import QwenImageTransformer2DModel
 from torch import Tensor
 
-from viral.model.roles import ANALOGY, ROLE_TABLE, roles_of, set_roles, use_role_rope
+from viral.model.roles import (
+    ANALOGY,
+    ROLE_TABLE,
+    role_table,
+    roles_of,
+    set_roles,
+    trained_roles,
+    use_role_rope,
+)
 from viral.model.velocity import pack, predict_velocity, unpack
 from viral.pretrain.folder import build_transformer
 
@@ -83,6 +91,21 @@ def test_pairs_are_numbered_by_steps_or_share_the_first_ones_roles() -> None:
         roles_of(1, "step", {"target": 0, "query": 3})
     with pytest.raises(ValueError, match="0 example pairs"):
         roles_of(0)
+
+
+@torch.no_grad()
+def test_without_roles_nothing_tells_the_images_apart(
+    transformer: QwenImageTransformer2DModel, images: list[Tensor]
+) -> None:
+    assert trained_roles("rope") == ANALOGY and trained_roles("none") == (0, 0, 0)
+    assert roles_of(2, table=role_table("none")) == (0,) * 5
+    noisy, *context = images
+    turned = [context[i] for i in (2, 0, 1)]
+    for roles, same in (("none", True), ("rope", False)):
+        own = trained_roles(roles)
+        answers = [predict_velocity(transformer, noisy, shown, own, T, TEXT) for shown in (context, turned)]
+        moved = ((answers[0] - answers[1]).norm() / answers[0].norm()).item()
+        assert (moved < 1e-5) == same
 
 
 @torch.no_grad()

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from viral.config import RunConfig
 from viral.data.latents import LatentTable
 from viral.train.batch import DiptychBatch
 from viral.train.sampler import Chances, Feed, Sampler, step_indices
+from viral.train.worker import make_sampler
 
 
 def test_example_and_query_are_distinct_training_pairs_of_the_task(table: LatentTable) -> None:
@@ -141,3 +143,13 @@ def test_a_task_with_one_pair_is_refused_by_name(table: LatentTable, monkeypatch
     monkeypatch.setattr(table, "rows", lambda task, split: rows(task, split)[: 1 if task == "edge" else None])
     with pytest.raises(ValueError, match="edge"):
         Sampler(table, 0)
+
+
+def test_a_run_of_one_task_draws_no_other_and_an_unknown_one_is_named(config: RunConfig) -> None:
+    def of(*tasks: str) -> RunConfig:
+        return config.model_copy(update={"train": config.train.model_copy(update={"tasks": tasks})})
+
+    assert {make_sampler(of("negative")).draw(i).task for i in range(40)} == {"negative"}
+    assert len({make_sampler(of()).draw(i).task for i in range(40)}) > 1
+    with pytest.raises(ValueError, match="train.tasks: .* has no sky among"):
+        make_sampler(of("negative", "sky"))

@@ -97,12 +97,17 @@ def check_images(config: RunConfig) -> None:
 def photo_files(config: RunConfig) -> Listing:
     """Every file of `config.images` with its sha256, without decoding it; `ValueError` if none is named as an image."""
     if config.images is None:
-        return Listing(tuple(_shipped_file(*row) for row in SHIPPED), {})
+        return Listing(shipped_files(), {})
     folder = Storage(config.images)
     names = folder.walk()
     images = _named_as_images(config.images, names)
     others = {name: f"not named as an image: {' '.join(sorted(SUFFIXES))}" for name in names if name not in set(images)}
     return Listing(tuple(_folder_file(folder, name) for name in images), others)
+
+
+def shipped_files() -> tuple[PhotoFile, ...]:
+    """The photographs that come with our dependencies."""
+    return tuple(_shipped_file(*row) for row in SHIPPED)
 
 
 def photographs(config: RunConfig, listing: Listing | None = None) -> Survey:

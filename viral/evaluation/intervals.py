@@ -1,5 +1,6 @@
-"""Paired bootstrap intervals: how sure a difference between two methods on the same crops is."""
+"""Bootstrap intervals: how sure a mean is, or a difference between two methods on the same crops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference with its 95 % interval; above zero throughout means better."""
+    """A mean with its 95 % interval; that of a difference above zero throughout means better."""
 
     mean: float
     low: float
@@ -29,3 +30,19 @@ def paired_interval(differences: Float[np.ndarray, " n"], samples: int, seed: in
     means = differences[rng.integers(len(differences), size=(samples, len(differences)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(differences.mean()), float(low), float(high))
+
+
+def grouped_interval(values: Float[np.ndarray, " n"], groups: Sequence[str], samples: int, seed: int) -> Interval:
+    """Percentile bootstrap of the mean over values whose groups are resampled whole: cases of one photograph stay
+    together, so the interval speaks about other photographs.
+
+    `groups` names the group of each value. Given paired differences it tells how sure these are.
+    """
+    if len(values) == 0:
+        raise ValueError("an interval needs at least one value, got none")
+    names, which = np.unique(np.array(groups), return_inverse=True)
+    totals, counts = np.bincount(which, values), np.bincount(which)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(samples, len(names)))
+    means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(values.mean()), float(low), float(high))

@@ -71,7 +71,8 @@ class AdapterCard(BaseModel):
     def _known(cls, roles: dict[str, int]) -> dict[str, int]:
         if unknown := sorted(roles.keys() - ROLE_TABLE.keys()):
             raise ValueError(f"got unknown roles {unknown}, expected {sorted(ROLE_TABLE)}; a newer version wrote them")
-        if len(set(roles.values())) < len(roles) or min(roles.values(), default=0) < 0:
+        together = any(roles.values()) and len(set(roles.values())) < len(roles)
+        if together or min(roles.values(), default=0) < 0:
             raise ValueError(f"roles {roles} are not told apart by places of their own on the rope, from 0 on")
         return roles
 

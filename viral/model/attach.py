@@ -48,12 +48,12 @@ def attach(
     card = sha256 = None
     if adapter is not None:
         card = _load(transformer, base, base_hash(base, config), Path(adapter), released)
-        sha256 = _sha256(Path(adapter))
+        sha256 = sha256_of(Path(adapter))
     if strength != 1:
         set_strength(transformer, strength)
     for i, path in enumerate(also):
         add_plain(transformer, Path(path), f"also_{i}")
-    return Attached(card, sha256, strength, tuple(_sha256(Path(path)) for path in also))
+    return Attached(card, sha256, strength, tuple(sha256_of(Path(path)) for path in also))
 
 
 def _load(transformer: nn.Module, base: str, base_sha256: str, path: Path, released: dict[str, Any]) -> AdapterCard:
@@ -63,7 +63,8 @@ def _load(transformer: nn.Module, base: str, base_sha256: str, path: Path, relea
     return AdapterCard(adapter=config, base=base, base_sha256=base_sha256, steps=0, **released)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """One hash for the weights of an adapter folder or a released file."""
     if path.is_dir():
         return adapter_sha256(path)
     with path.open("rb") as file:

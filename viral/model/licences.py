@@ -61,6 +61,10 @@ KNOWN = {
     "black-forest-labs/FLUX.1-dev": FLUX,
     "sanaka87/ICEdit-normal-LoRA": FLUX,
     "sanaka87/ICEdit-MoE-LoRA": FLUX,
+    "BAAI/seggpt-vit-large": LICENCES["apache-2.0"],
+    "depth-anything/Depth-Anything-V2-Small-hf": LICENCES["apache-2.0"],
+    "depth-anything/Depth-Anything-V2-Base-hf": LICENCES["cc-by-nc-4.0"],
+    "depth-anything/Depth-Anything-V2-Large-hf": LICENCES["cc-by-nc-4.0"],
     "poloclub/diffusiondb": LICENCES["cc0-1.0"],
     "apple/pico-banana-400k": LICENCES["cc-by-nc-nd-4.0"],
 }

@@ -28,18 +28,26 @@ ROLE_TABLE = {role.name.lower(): int(role) for role in Role}
 """Role by what an image is for; saved with every adapter."""
 
 
+def role_table(roles: Literal["rope", "none"]) -> dict[str, int]:
+    """The paper's table; for `none` one of zeros, with which nothing tells the images apart."""
+    return dict(ROLE_TABLE) if roles == "rope" else dict.fromkeys(ROLE_TABLE, 0)
+
+
 def roles_of(pairs: int, numbering: RoleNumbering = "step", table: Mapping[str, int] = ROLE_TABLE) -> tuple[int, ...]:
     """Roles of the context A_1, A_1', ..., A_K, A_K', B for K = `pairs` examples.
 
     `step` moves every further pair and the query up by two, to 1+2k, 2+2k and 1+2K; `shared` gives all pairs the
-    roles of the first, so that an adapter trained on one pair meets no role it has not seen. Raises `ValueError` for
-    no pairs, a table without a role that is needed, and a table whose roles collide.
+    roles of the first, so that an adapter trained on one pair meets no role it has not seen. A table of zeros gives all
+    images the role 0. Raises `ValueError` for no pairs, a table without a role that is needed, and a table whose roles
+    collide otherwise.
     """
     if pairs < 1:
         raise ValueError(f"got {pairs} example pairs; an analogy needs at least one, (A, A')")
     missing = ROLE_TABLE.keys() - table.keys()
     if missing:
         raise ValueError(f"the role table lacks {sorted(missing)}; it names {sorted(ROLE_TABLE)}")
+    if not any(table.values()):
+        return (0,) * (2 * pairs + 1)
     stride = {"step": 2, "shared": 0}[numbering]
     each = [(table["example_source"] + stride * k, table["example_target"] + stride * k) for k in range(pairs)]
     roles = (*(role for pair in each for role in pair), table["query"] + stride * (pairs - 1))
@@ -51,6 +59,11 @@ def roles_of(pairs: int, numbering: RoleNumbering = "step", table: Mapping[str, 
 
 ANALOGY = roles_of(1)
 """Roles of the context images A, A', B."""
+
+
+def trained_roles(roles: Literal["rope", "none"]) -> tuple[int, ...]:
+    """Those of A, A', B in training, which shows one pair."""
+    return roles_of(1, table=role_table(roles))
 
 
 class RoleRope(QwenEmbedRope):

@@ -11,6 +11,11 @@ def render_negative(labelled: Labelled, rng: np.random.Generator) -> Rendering:
     return Rendering(labelled.image, 255 - labelled.image)
 
 
+def render_identity(labelled: Labelled, rng: np.random.Generator) -> Rendering:
+    """From a picture to itself: an example that shows no change asks for none."""
+    return Rendering(labelled.image, labelled.image)
+
+
 NEGATIVE = Task(
     "negative", "Negative", render_negative, "psnr", higher_is_better=True, weight=2.0,
     instruction="Invert the colours.",

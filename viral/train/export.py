@@ -11,6 +11,7 @@ from viral.config import RunConfig
 from viral.model.adapter import load_adapter
 from viral.model.adapter_files import EXPERTS, read_card
 from viral.model.dense_export import export_dense
+from viral.model.roles import trained_roles
 from viral.storage import Storage, local_folder
 from viral.train.batch import AnyBatch, Batch
 from viral.train.loss import Transformer, predict_analogies, predict_diptychs
@@ -53,5 +54,6 @@ def _export(config: RunConfig) -> None:
 
 def _predict(transformer: Transformer, batch: AnyBatch, config: RunConfig) -> Tensor:
     if isinstance(batch, Batch):
-        return predict_analogies(transformer, batch, batch.noise, config.train.context)
+        roles = trained_roles(config.train.roles)
+        return predict_analogies(transformer, batch, batch.noise, config.train.context, roles)
     return predict_diptychs(transformer, batch, batch.noise)

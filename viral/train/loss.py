@@ -12,7 +12,7 @@ from viral.config import RunConfig
 from viral.model.adapter import balance_loss, expert_use
 from viral.model.flux import FluxText
 from viral.model.flux_fill import fill_right
-from viral.model.roles import ANALOGY
+from viral.model.roles import ANALOGY, trained_roles
 from viral.model.tokens import Latents
 from viral.model.velocity import ContextMode, predict_velocity
 from viral.sampling.diptych import left_half, right_half
@@ -58,7 +58,13 @@ class Weighting:
         return cls(config.adapter.balance_weight, train.weigh_edits, train.time_weighting, train.loss_on == "right")
 
 
-def flow_loss(transformer: Transformer, batch: AnyBatch, weighting: Weighting, mode: ContextMode = "full") -> Losses:
+def flow_loss(
+    transformer: Transformer,
+    batch: AnyBatch,
+    weighting: Weighting,
+    mode: ContextMode = "full",
+    roles: tuple[int, ...] = ANALOGY,
+) -> Losses:
     """Flow matching on the target given its conditions, plus the routers' balance.
 
     The target of an analogy is B' given A, A' and B; that of a diptych is the whole canvas given its left half and the
@@ -69,7 +75,7 @@ def flow_loss(transformer: Transformer, batch: AnyBatch, weighting: Weighting, m
     target = batch.target.repeat_interleave(count, 0)
     noisy = flow.interpolate(target, batch.noise, batch.t)
     if isinstance(batch, Batch):
-        predicted = predict_analogies(transformer, batch, noisy, mode)
+        predicted = predict_analogies(transformer, batch, noisy, mode, roles)
     else:
         predicted = predict_diptychs(transformer, batch, noisy)
     # The error is taken in float32 whatever the base computes in: small differences of large velocities.
@@ -91,14 +97,18 @@ def flow_loss(transformer: Transformer, batch: AnyBatch, weighting: Weighting, m
 
 
 def predict_analogies(
-    transformer: QwenImageTransformer2DModel, batch: Batch, noisy: Latents, mode: ContextMode
+    transformer: QwenImageTransformer2DModel,
+    batch: Batch,
+    noisy: Latents,
+    mode: ContextMode,
+    roles: tuple[int, ...] = ANALOGY,
 ) -> Latents:
     """Velocity of noisy targets B', each beside its A, A' and B."""
     dtype = transformer.img_in.weight.dtype
     context = [image.to(dtype) for image in (batch.example_source, batch.example_target, batch.query)]
     text = batch.text.to(dtype)
     return predict_velocity(
-        transformer, noisy.to(dtype), context, ANALOGY, batch.t, text, text_mask=batch.text_mask, mode=mode
+        transformer, noisy.to(dtype), context, roles, batch.t, text, text_mask=batch.text_mask, mode=mode
     )
 
 
@@ -136,10 +146,22 @@ def edit_weight(query: Float[Tensor, "b z h w"], target: Float[Tensor, "b z h w"
 class Objective(nn.Module):
     """The loss as a module of a batch, since engines like DeepSpeed's hang their work on a module's forward."""
 
-    def __init__(self, transformer: Transformer, weighting: Weighting, mode: ContextMode = "full") -> None:
+    def __init__(
+        self,
+        transformer: Transformer,
+        weighting: Weighting,
+        mode: ContextMode = "full",
+        roles: tuple[int, ...] = ANALOGY,
+    ) -> None:
         super().__init__()
-        self.transformer, self.weighting, self.mode = transformer, weighting, mode
+        self.transformer, self.weighting, self.mode, self.roles = transformer, weighting, mode, roles
+
+    @classmethod
+    def of(cls, config: RunConfig, transformer: Transformer) -> "Objective":
+        """That of a configuration."""
+        train = config.train
+        return cls(transformer, Weighting.of(config), train.context, trained_roles(train.roles))
 
     def forward(self, batch: AnyBatch) -> tuple[Tensor, ...]:
         """The fields of `Losses`; a plain tuple, which is what DeepSpeed's hooks look through."""
-        return tuple(vars(flow_loss(self.transformer, batch, self.weighting, self.mode)).values())
+        return tuple(vars(flow_loss(self.transformer, batch, self.weighting, self.mode, self.roles)).values())

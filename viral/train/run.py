@@ -14,7 +14,7 @@ NAME = "run.json"
 LEARNT = (
     "steps", "batch_size", "learning_rate", "warmup", "cooldown", "weight_decay", "clip", "weigh_edits",
     "time_shift", "context", "role_numbering", "targets", "optimizer", "time_law", "time_weighting", "text", "prompt",
-    "prompt_dropout", "loss_on", "ema",
+    "prompt_dropout", "loss_on", "ema", "roles", "tasks",
 )  # fmt: skip
 """Fields of `train` that decide what the adapter is; workers, ZeRO stage and the rest may change during a run."""
 
@@ -42,8 +42,9 @@ def describe_run(config: RunConfig) -> Run:
         raise ValueError(f"latents at {latents} are not all there; run jobs/encode_dataset.py first")
     shards = hashlib.sha256("".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()[:16]
     base = base_hash(config.base_folder(), config.model)
+    train = config.train.model_dump(mode="json")
     inputs = {
-        **{f"train.{name}": getattr(config.train, name) for name in LEARNT},
+        **{f"train.{name}": train[name] for name in LEARNT},
         **{f"adapter.{name}": value for name, value in config.adapter.model_dump(mode="json").items()},
         "seed": config.seed,
         "latents": shards,

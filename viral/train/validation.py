@@ -18,6 +18,7 @@ from viral.evaluation.metrics import METRICS
 from viral.evaluation.painter import Painter, Picture, Row, load_base, painter_of
 from viral.model.adapter import add_adapter, load_adapter_state
 from viral.model.architecture import is_fill
+from viral.model.roles import trained_roles
 from viral.storage import Storage
 from viral.tasks import describe_task
 from viral.train.checkpoint import Checkpoint, Checkpoints
@@ -59,7 +60,7 @@ def _painter(config: RunConfig, table: LatentTable, checkpoint: Checkpoint) -> P
     assert backbone.transformer is not None
     add_adapter(backbone.transformer, config.adapter, config.seed)
     load_adapter_state(backbone.transformer, checkpoint.tensors.result)
-    return painter_of(backbone, table.text, config.train.context)
+    return painter_of(backbone, table.text, config.train.context, trained_roles(config.train.roles))
 
 
 def _paint(painter: Painter, rows: list[Row], batch: int) -> list[tuple[Picture, ...]]:

@@ -21,6 +21,7 @@ from viral.model.flux import load_flux
 from viral.model.licences import licence_of
 from viral.model.loading import base_path
 from viral.model.out_of_memory import naming_remedies, training_remedies
+from viral.model.roles import role_table
 from viral.sampling.diptych import RELEASED_PROMPT
 from viral.storage import Storage
 from viral.tasks import describe_task
@@ -28,7 +29,7 @@ from viral.train.checkpoint import Checkpoint, Checkpoints
 from viral.train.engine import DeepSpeedEngine
 from viral.train.journal import NAME, Journal, machine_journal
 from viral.train.loop import Hooks, NonFiniteLoss, train
-from viral.train.loss import Objective, Transformer, Weighting
+from viral.train.loss import Objective, Transformer
 from viral.train.machine import system_metrics
 from viral.train.meter import Record
 from viral.train.model_card import CARD_TEXT, model_card
@@ -123,7 +124,7 @@ def make_engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEn
         parameter.data = parameter.data.float()
     if checkpoint is not None:
         load_adapter_state(transformer, checkpoint.tensors.adapter)
-    engine = DeepSpeedEngine(Objective(transformer, Weighting.of(config), config.train.context), config.train)
+    engine = DeepSpeedEngine(Objective.of(config, transformer), config.train)
     if checkpoint is not None:
         engine.restore(checkpoint.tensors, checkpoint.step)
     return engine
@@ -144,7 +145,10 @@ def make_sampler(config: RunConfig) -> Sampler:
     """The sampler of a run on its latents; `ValueError` where they are unfit."""
     table = LatentTable(Storage(config.storage).join(config.latents))
     tasks = {name: describe_task(name, config.tasks) for name in table.tasks}
-    weights = {name: task.weight if task.trains else 0.0 for name, task in tasks.items()}
+    if unknown := sorted(set(config.train.tasks) - set(tasks)):
+        raise ValueError(f"train.tasks: {table.storage} has no {', '.join(unknown)} among {', '.join(tasks)}")
+    drawn = set(config.train.tasks or tasks)
+    weights = {name: task.weight if task.trains and name in drawn else 0.0 for name, task in tasks.items()}
     alone = is_fill(config.base_folder(), config.model)
     return Sampler(table, config.seed, weights, Chances.of(config.train), alone)
 
@@ -215,6 +219,7 @@ def card_of(config: RunConfig, base_sha256: str) -> AdapterCard:
         base_sha256=base_sha256,
         # The hub's cache keeps a snapshot under the name of its commit.
         base_revision=base_path(config.base, config.model).name if hub else None,
+        roles=role_table(config.train.roles),
         role_numbering=config.train.role_numbering,
         text=config.train.text,
         prompt=config.train.prompt or (RELEASED_PROMPT if fill else None),

@@ -4,6 +4,7 @@ import types
 from pathlib import Path
 
 import torch
+from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config, DPTImageProcessor
 
 from viral.tasks.lines import controlnet_module
 
@@ -42,6 +43,19 @@ def save_openpose(folder: Path) -> None:
     network = controlnet_module("open_pose.model").bodypose_model()
     state = {name.split(".", 1)[1]: value for name, value in _halved(network).items()}
     torch.save(state, folder / "body_pose_model.pth")
+
+
+def save_depth_anything(folder: Path) -> None:
+    """A folder in transformers' layout."""
+    stages = {"out_features": ["stage1", "stage2", "stage3", "stage4"], "reshape_hidden_states": False}
+    small = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
+    backbone = Dinov2Config(**small, **stages, apply_layernorm=True)
+    sizes = {"reassemble_hidden_size": 32, "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8}
+    config = DepthAnythingConfig(backbone_config=backbone, patch_size=14, head_hidden_size=4, **sizes)
+    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    DPTImageProcessor(
+        size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14, do_resize=True
+    ).save_pretrained(folder)
 
 
 def _save(network: torch.nn.Module, path: Path) -> None:

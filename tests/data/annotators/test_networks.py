@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
-    DepthAnythingConfig,
-    DepthAnythingForDepthEstimation,
-    Dinov2Config,
-    DPTImageProcessor,
     SamConfig,
     SamImageProcessor,
     SamModel,
@@ -41,18 +37,6 @@ def _loaded(kind: str, folder: Path, save: Callable[[Path], None]) -> Labeller:
     torch.manual_seed(0)
     save(folder)
     return _annotator(kind=kind, model=str(folder)).labeller("cpu")
-
-
-def _save_depth_anything(folder: Path) -> None:
-    stages = {"out_features": ["stage1", "stage2", "stage3", "stage4"], "reshape_hidden_states": False}
-    small = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
-    backbone = Dinov2Config(**small, **stages, apply_layernorm=True)
-    sizes = {"reassemble_hidden_size": 32, "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8}
-    config = DepthAnythingConfig(backbone_config=backbone, patch_size=14, head_hidden_size=4, **sizes)
-    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    DPTImageProcessor(
-        size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14, do_resize=True
-    ).save_pretrained(folder)
 
 
 def _save_sam(folder: Path) -> None:
@@ -94,7 +78,7 @@ def test_normals_are_unit_vectors_known_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "save"), [("midas", checkpoints.save_midas), ("depth_anything", _save_depth_anything)]
+    ("kind", "save"), [("midas", checkpoints.save_midas), ("depth_anything", checkpoints.save_depth_anything)]
 )
 def test_depth_is_known_everywhere(kind: str, save: Callable, tmp_path: Path) -> None:
     picture = _loaded(kind, tmp_path, save)(_picture())

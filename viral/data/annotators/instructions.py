@@ -8,6 +8,7 @@ from PIL import Image as Pillow
 from viral.data.annotators.annotator import Annotator, Labeller
 from viral.data.annotators.talker import Answers, Talker
 from viral.data.annotators.words import INSTRUCTION, SCENE
+from viral.sampling.judge_prompt import AnswerError
 from viral.tasks import Labelled
 
 MOST_WORDS = 40
@@ -51,9 +52,9 @@ def analogous_scene(model: Answers, caption: str | Pillow.Image, instruction: st
 
 
 def _one_sentence(answer: str, words: tuple[int, int]) -> str:
-    """The answer without quotes and line breaks; `ValueError` where it is shorter or longer than can be meant."""
+    """The answer without quotes and line breaks; `AnswerError` where it is shorter or longer than can be meant."""
     said = " ".join(answer.split()).strip("\"'` ")
     count = len(said.split())
     if not words[0] <= count <= words[1]:
-        raise ValueError(f"the model answered in {count} words, expected {words[0]} to {words[1]}: {said[:80]!r}")
+        raise AnswerError(f"the model answered in {count} words, expected {words[0]} to {words[1]}: {said[:80]!r}")
     return said

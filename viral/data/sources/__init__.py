@@ -1,7 +1,8 @@
 """Where labelled pictures come from, all behind one interface: `Source` lists items, its reader makes them pictures.
 
 A source is described in `dataset.sources` by its `kind` and the fields of the class of that kind:
-`scenes`, `images`, `entities`, `paired`, `jsonl`, `coco`, `corpus`, `text_to_image`, `quadruplets`.
+`scenes`, `images`, `entities`, `paired`, `jsonl`, `coco`, `corpus`, `text_to_image`, `quadruplets`,
+`split`.
 """
 
 from viral.data.sources.registry import build_sources

@@ -13,10 +13,14 @@ from viral.data.sources.paired import JsonLines, PairedFolders
 from viral.data.sources.quadruplets import Quadruplets
 from viral.data.sources.scenes import Scenes
 from viral.data.sources.source import Source
+from viral.data.sources.split import SplitPhotographs
 from viral.data.sources.text_to_image import TextToImage
 from viral.storage import Storage
 
-Kinds = Scenes | ImageFolder | EntityFolder | PairedFolders | JsonLines | Coco | Corpus | TextToImage | Quadruplets
+Kinds = (
+    Scenes | ImageFolder | EntityFolder | PairedFolders | JsonLines | Coco | Corpus | TextToImage | Quadruplets
+    | SplitPhotographs
+)  # fmt: skip
 _SOURCE: TypeAdapter = TypeAdapter(Annotated[Kinds, Field(discriminator="kind")])
 
 

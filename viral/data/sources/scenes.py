@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
+from viral.data.sources.combinations import Combinations, is_allowed
 from viral.data.sources.source import Item, Needs, Reader, Source
 from viral.scenes import (
     EDITS,
@@ -24,6 +26,8 @@ from viral.tasks import LABELS, Instance, Labelled
 FAR = 1e-6
 """Inverse depth of the sky, which is known to be far."""
 PEOPLE = "person"
+ATTEMPTS = 64
+"""Scenes tried until one has a place for an edit that is asked for."""
 
 
 class Scenes(Source):
@@ -35,6 +39,8 @@ class Scenes(Source):
     """Categories of which every scene shows one or more; people where keypoints are needed."""
     edits: tuple[str, ...] = ()
     """Kinds of edit (`viral.scenes.EDITS`); `all` is every kind."""
+    combinations: Combinations = "all"
+    """Which edits: all, those to train on, or those kept from training (`viral.data.sources.combinations`)."""
     first: int = 0
     """Number of the first scene, so that two sources share none."""
 
@@ -54,7 +60,7 @@ class Scenes(Source):
 
     def reader(self, device: str) -> Reader:
         """Renders a scene, or one before and after its edit."""
-        return _read_edit if self.edits else _read_scene
+        return partial(_read_edit, self.combinations) if self.edits else _read_scene
 
     def _item(self, seed: int, number: int, categories: list[str], kinds: list[str]) -> Item:
         key = f"{seed}/{number}"
@@ -71,13 +77,13 @@ def _read_scene(item: Item, size: int) -> Labelled:
     return _labelled(seen, {"scene": item.data["seed"]})
 
 
-def _read_edit(item: Item, size: int) -> Labelled:
+def _read_edit(combinations: Combinations, item: Item, size: int) -> Labelled:
     """A scene and its edit; the other one of a couple is another scene under the same edit."""
     kind, seed = item.data["kind"], item.data["seed"]
-    edit, scene = _sampled_edit(kind, seed)
+    edit, scene = sampled_edit(kind, seed, combinations)
     after = edit.scene_after
     if item.data["other"] is not None:
-        scene = sample_scene_for(kind, edit.params, item.data["other"])
+        scene = sampled_scene_for(kind, edit.params, item.data["other"], combinations)
         after = apply(scene, kind, edit.params)
     before, done = render(scene, size), render(after, size)
     about = {"scene": seed, "other": item.data["other"], "edit": kind, "edit_params": edit.params}
@@ -86,16 +92,29 @@ def _read_edit(item: Item, size: int) -> Labelled:
     return _labelled(before, about, **given)
 
 
-def _sampled_edit(kind: str, seed: int) -> tuple[AppliedEdit, Scene]:
-    """An edit of this kind and a scene it applies to; the first scene of a few that has a place for it."""
+def sampled_edit(kind: str, seed: int, combinations: Combinations = "all") -> tuple[AppliedEdit, Scene]:
+    """An edit of this kind and a scene it applies to; the first scene that has a place for one that is asked for."""
     rng = np.random.default_rng(seed)
-    for attempt in range(16):
+    reason: ValueError | str = f"none is among those asked for, {combinations}"
+    for attempt in range(ATTEMPTS):
         scene = sample_scene(seed + attempt)
         try:
-            return sample_edit(scene, kind, rng), scene
+            edit = sample_edit(scene, kind, rng)
         except ValueError as error:
             reason = error
-    raise ValueError(f"no scene of 16 has a place for the edit {kind}: {reason}")
+            continue
+        if is_allowed(combinations, kind, edit.params, scene):
+            return edit, scene
+    raise ValueError(f"no scene of {ATTEMPTS} has a place for the edit {kind}: {reason}")
+
+
+def sampled_scene_for(kind: str, params: dict[str, str], seed: int, combinations: Combinations = "all") -> Scene:
+    """Another scene to which an edit applies and where it is among those asked for."""
+    for attempt in range(ATTEMPTS):
+        scene = sample_scene_for(kind, params, seed + attempt)
+        if is_allowed(combinations, kind, params, scene):
+            return scene
+    raise ValueError(f"no scene of {ATTEMPTS} is one to do {kind} {params} in: none is among those asked for")
 
 
 def _labelled(seen: Seen, about: dict[str, Any], **given: Any) -> Labelled:

@@ -1,0 +1,158 @@
+"""Running the arms of a finding: each a training by the ordinary job, scored on the proof set; resumable by trials."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count, takewhile
+from typing import Any
+
+import numpy as np
+
+from viral.config import RunConfig, assign, fingerprint
+from viral.data.dataset import make_pairs
+from viral.data.encode import encode_pairs
+from viral.evaluation.findings import Arm, Changes, Finding
+from viral.evaluation.findings_asked import ASKED
+from viral.evaluation.findings_router import router_turn
+from viral.evaluation.findings_trial import TRIAL, Trial, find_trial
+from viral.evaluation.protocols.proof import PHOTOGRAPHS, SCENES
+from viral.evaluation.protocols.proof_error import FREE, CaseError, case_errors
+from viral.evaluation.protocols.protocol import Protocol, Score
+from viral.evaluation.protocols.run import run_protocol
+from viral.model.adapter import adapter_sha256
+from viral.model.adapter_files import EXPERTS, PEFT, ROUTER, read_tensors
+from viral.storage import Storage, local_folder
+from viral.train.journal import read_journal
+from viral.train.run import describe_run
+from viral.train.trainer import train_adapter
+
+RECIPE = 1
+"""Raised when the same trial shall give other figures."""
+LATENTS = ("base", "train.text", "train.prompt")
+"""Keys on which latents depend besides the pairs."""
+MEASURED = ("ours", *(name for name in FREE if name != "base"), "vae")
+"""Rows that a trial is scored from; the frozen base is the same for all."""
+
+
+def run_finding(config: RunConfig, finding: Finding) -> Iterator[Trial]:
+    """Every trial of a finding as it is done, those that are there already first read; needs Ray.
+
+    `ValueError` where the data cannot be made or a training fails.
+    """
+    arms = [arm for arm in finding.arms(config) if arm.missing is None]
+    for seed in range(config.findings.seeds):
+        if finding.trained:
+            yield from (_train(config, finding, arm, seed) for arm in arms)
+        else:
+            yield from _ask(config, finding, arms, seed)
+
+
+def found_trials(config: RunConfig, finding: Finding) -> Iterator[Trial]:
+    """The finished trials of a finding, whatever they were made from."""
+    for arm in finding.arms(config):
+        places = (_place(config, finding, arm, seed) for seed in count())
+        for place in takewhile(lambda place: place.exists(TRIAL), places):
+            yield Trial.model_validate_json(place.read(TRIAL))
+
+
+def changed(config: RunConfig, changes: Changes) -> RunConfig:
+    """The configuration with other values; `ValueError` where one makes no sense."""
+    raw = config.model_dump()
+    for key, value in changes.items():
+        assign(raw, key.split("."), value)
+    return RunConfig.model_validate(raw)
+
+
+def _train(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Trial:
+    """Make the arm's data where they are its own, train, score."""
+    place = _place(config, finding, arm, seed)
+    data = _data(config, arm)
+    latents = os.path.relpath(Storage(data.storage).join(data.latents).folder(), place.folder())
+    own = {"storage": str(place), "latents": latents, "pairs": "pairs", "seed": config.seed + seed}
+    trained = changed(changed(config, arm.changes), own)
+    key = fingerprint("trial", RECIPE, describe_run(trained).inputs, config.protocol, config.evaluate)
+    if (found := find_trial(place, key)) is not None:
+        return found
+    result = train_adapter(trained)
+    errors = _measured(changed(trained, {"seed": config.seed}))
+    figures = {"loss": result.loss, **_figures(trained)}
+    return Trial(arm=arm.name, seed=seed, key=key, errors=errors, figures=figures).keep(place)
+
+
+def _data(config: RunConfig, arm: Arm) -> RunConfig:
+    """The configuration of the arm's pairs and latents, which are there afterwards."""
+    changes = dict(arm.changes)
+    pairs = {key: value for key, value in changes.items() if key.startswith("dataset.")}
+    if pairs:
+        changes["storage"] = str(Storage(config.storage).join("findings", "data", fingerprint(_plain(pairs))))
+    said = {key: value for key, value in changes.items() if key in LATENTS}
+    if said:
+        changes["latents"] = f"latents_{fingerprint(_plain(said))}"
+    data = changed(config, changes)
+    make_pairs(data)
+    encode_pairs(data)
+    return data
+
+
+def _measured(config: RunConfig) -> dict[str, CaseError]:
+    """The relative errors of the adapter under `storage` on unseen scenes, and on photographs where there are some."""
+    protocols = [SCENES, *([PHOTOGRAPHS] if config.protocol.layout else [])]
+    errors = {}
+    for protocol in protocols:
+        found = case_errors(scores_of(config, replace(protocol, methods=MEASURED)))
+        errors |= {f"{protocol.name}/{case}": error for case, error in found.items()}
+    return errors
+
+
+def scores_of(config: RunConfig, protocol: Protocol) -> list[Score]:
+    """What a protocol gave every answer of every row."""
+    kept: list[Score] = []
+
+    def keep(scores: Sequence[Score]) -> list[str]:
+        kept.extend(scores)
+        return []
+
+    run_protocol(config, replace(protocol, conclude=keep))
+    return kept
+
+
+def _ask(config: RunConfig, finding: Finding, arms: Sequence[Arm], seed: int) -> Iterator[Trial]:
+    """All arms at once, of the adapter that is there."""
+    asked = ASKED[finding.name](arms, seed)
+    told = [[arm.name, dict(arm.changes)] for arm in arms]
+    key = fingerprint("asked", RECIPE, told, config.protocol, config.evaluate, config.seed, _adapter(config))
+    places = {arm.name: _place(config, finding, arm, seed) for arm in arms}
+    known = {arm.name: find_trial(places[arm.name], key) for arm in arms}
+    if all(known.values()):
+        yield from (trial for trial in known.values() if trial is not None)
+        return
+    scores = scores_of(config, asked.protocol)
+    for arm in arms:
+        yield Trial(arm=arm.name, seed=seed, key=key, errors=asked.errors(scores, arm)).keep(places[arm.name])
+
+
+def _figures(config: RunConfig) -> dict[str, float]:
+    """Speed and size of a training, and what its routers learned."""
+    storage = Storage(config.storage)
+    speeds = [line["samples_per_s"] for line in read_journal(storage.join("train")) if "samples_per_s" in line]
+    with local_folder(storage.join("adapter")) as folder:
+        files = [folder / name for name in (PEFT, EXPERTS, ROUTER) if (folder / name).is_file()]
+        numbers = sum(tensor.numel() for file in files for tensor in read_tensors(file)[0].values())
+        turn = router_turn(config, folder)
+    figures = {"samples/s": float(np.median(speeds)), "parameters": float(numbers)}
+    return figures if turn is None else {**figures, "router turned, degrees": turn}
+
+
+def _adapter(config: RunConfig) -> str:
+    with local_folder(Storage(config.storage).join("adapter")) as folder:
+        return adapter_sha256(folder)
+
+
+def _place(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Storage:
+    slug = re.sub(r"[^a-z0-9]+", "-", arm.name.lower()).strip("-")
+    return Storage(config.storage).join("findings", finding.name, slug, f"seed-{seed}")
+
+
+def _plain(changes: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(changes.items()))
