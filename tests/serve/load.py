@@ -33,7 +33,7 @@ class Asker:
         self.url, self.fields = url, {name: str(value) for name, value in fields.items()}
         self.files = {name: (f"{name}.png", data, "image/png") for name, data in parts.items()}
         # One client, whose set-up costs more than a request; no connection is kept for a second one.
-        self._client = httpx.Client(timeout=PATIENCE_S, limits=httpx.Limits(None, 0))
+        self._client = httpx.Client(timeout=PATIENCE_S, limits=httpx.Limits(max_keepalive_connections=0))
 
     def once(self, seed: int, **headers: str) -> Answered:
         """One attempt."""
