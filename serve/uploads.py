@@ -75,8 +75,11 @@ class Room:
 
 def asks_for_a_job(scope: Scope) -> bool:
     """Whether the request is kept in the journal, where it waits for a place."""
-    names = {name for name, _ in scope["headers"]}
-    return bool(names & {b"prefer", b"idempotency-key"})
+    headers = scope["headers"]
+    return any(
+        name == b"idempotency-key" or (name == b"prefer" and b"respond-async" in value.lower())
+        for name, value in headers
+    )
 
 
 def require_multipart(request: Request) -> None:
