@@ -12,6 +12,8 @@ from pathlib import Path
 from viral.config import RunConfig
 
 ATTEMPTS = 3
+IDLE_MS = 120_000
+"""How long a local cluster keeps a process that has nothing to do."""
 _TOO_SLOW = "timed out during startup"
 _SERVED = Path("serve", "app.py")
 
@@ -85,6 +87,9 @@ def _start_local() -> None:
     """Start a local cluster; once more where the machine was too busy for Ray's patience."""
     # Serve gives its proxy 5 s to import itself and then starts another.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    # A task of a run finds the process of the one before, which has imported the model's libraries already: half a
+    # minute of the demo's training is saved by that. Ray's own patience is a second.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_MS))
     if checkout() is not None:
         os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.proxy:middlewares")
     for attempt in range(1, ATTEMPTS + 1):

@@ -27,7 +27,7 @@ from viral.train.loss import Losses, Objective, Weighting
 from viral.train.trainer import fit
 from viral.train.worker import Job, make_feed, open_transformer
 
-WORKERS, STEPS, EVERY, TURNS, TOLERANCE = 2, 20, 4, 2, 1e-4
+WORKERS, STEPS, EVERY, TURNS, TOLERANCE = 2, 40, 10, 2, 1e-4
 SHAPE, ROWS = (16, 24, 24), 8
 BAR = 0.95
 

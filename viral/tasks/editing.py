@@ -17,7 +17,7 @@ def render_identity(labelled: Labelled, rng: np.random.Generator) -> Rendering:
 
 
 NEGATIVE = Task(
-    "negative", "Negative", render_negative, "psnr", higher_is_better=True, weight=2.0,
+    "negative", "Negative", render_negative, "psnr", higher_is_better=True, weight=1.5,
     instruction="Invert the colours.",
 )  # fmt: skip
 STYLE = Task(

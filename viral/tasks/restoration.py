@@ -73,7 +73,7 @@ def _uint8(picture: degradations.Picture) -> Image:
 
 
 COLORIZATION = Task(
-    "colorization", "Colorization", render_colorization, "ab_error", higher_is_better=False, weight=1.5,
+    "colorization", "Colorization", render_colorization, "ab_error", higher_is_better=False, weight=2.0,
     instruction="Give the black and white picture its colours.",
 )  # fmt: skip
 LOW_LIGHT = Task(

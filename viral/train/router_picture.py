@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 PLACE = "router"
 
 
 def draw_router(use: Float[np.ndarray, "layers e"], step: int) -> bytes:
     """PNG of a heat map, layers down and experts across; what all alike would be is the middle of its colours."""
+    from matplotlib.figure import Figure  # a second to import, which workers that draw nothing need not spend
+
     layers, experts = use.shape
     figure = Figure(figsize=(1.6 + 0.6 * experts, 1.6 + 0.16 * layers), layout="constrained")
     axes = figure.subplots()
