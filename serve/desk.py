@@ -38,7 +38,7 @@ class Terms:
             )
 
 
-def terms(
+async def terms(
     request: Request,
     prefer: Annotated[str, Header(description="`respond-async` answers 202 with a job.")] = "",
     idempotency_key: Annotated[
@@ -46,7 +46,7 @@ def terms(
         Header(pattern=r"^[\x21-\x7e]{1,255}$", description="The same key with the same request is painted once."),
     ] = None,
 ) -> Terms:
-    """The terms of a request."""
+    """The terms of a request. Async, as FastAPI would call it in a thread else."""
     preferences = [preference.partition(";")[0].strip().lower() for preference in prefer.split(",")]
     return Terms(owner(request), idempotency_key, "respond-async" in preferences)
 

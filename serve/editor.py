@@ -76,20 +76,24 @@ class EditorReplica:
             )
 
     async def _paint(self, request: EditRequest, tell: Callable[[Event], None]) -> EditAnswer:
-        folder = await asyncio.to_thread(self._find, request)
+        address = self._address(request)
+        if address is None:
+            folder = None if request.adapter is None else self._folder
+        elif (folder := self._fetched.get(address)) is None:
+            folder = await asyncio.to_thread(self._fetch, address)
         return await self._line.painted(Work(request, folder, tell))
 
-    def _find(self, request: EditRequest) -> Path | None:
-        """This machine's copy of the adapter, fetched while another edit is painted."""
-        if request.adapter is None:
+    def _address(self, request: EditRequest) -> str | None:
+        """Where the registry has the adapter of a request; None for the bare base and for its own folder."""
+        if request.adapter is None or request.version is None:
             return None
-        if request.version is None:
-            return self._folder
-        address = f"models:/{request.adapter.partition('@')[0]}/{request.version}"
-        if address not in self._fetched:
-            from viral.tracking import resolve
+        return f"models:/{request.adapter.partition('@')[0]}/{request.version}"
 
-            self._fetched[address] = resolve(address, self._args.tracking)[0]
+    def _fetch(self, address: str) -> Path:
+        """This machine's copy of an adapter, fetched while another edit is painted."""
+        from viral.tracking import resolve
+
+        self._fetched[address] = resolve(address, self._args.tracking)[0]
         return self._fetched[address]
 
     def _answer(self, works: list[Work]) -> None:

@@ -95,7 +95,7 @@ class Analogies:
             terms.refuse_stream()
             return await stream(self._desk.stream([replace(wish, previews=True)]), analogy_event)
         (answer,) = await self._desk.paint([wish], terms)
-        return await asyncio.to_thread(reply, answer, kind)
+        return reply(answer, kind) if kind == "png" else await asyncio.to_thread(reply, answer, kind)
 
     async def _wish(self, form: AnalogyForm) -> EditRequest:
         pairs = form.pairs()

@@ -82,8 +82,8 @@ def asks_for_a_job(scope: Scope) -> bool:
     )
 
 
-def require_multipart(request: Request) -> None:
-    """Refuse any other body with 415."""
+async def require_multipart(request: Request) -> None:
+    """Refuse any other body with 415. Async, as FastAPI would call it in a thread else."""
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refusal(415, f"the body is {kind or 'of no declared type'}; send multipart/form-data")

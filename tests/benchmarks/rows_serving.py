@@ -26,7 +26,7 @@ from viral.model.backbone import base_hash, load_backbone
 from viral.provenance import encode_png
 from viral.sampling.editor import Editor
 
-SIDE, STEPS, TURNS, AT_ONCE = 64, 4, 30, 8
+SIDE, STEPS, WARM_UP, TURNS, AT_ONCE = 64, 2, 5, 60, 8
 ADDED_S, GROWTH_BAR = 0.020, 1.6
 PARTS = ("example_source", "example_target", "query")
 
@@ -72,23 +72,26 @@ def serving() -> list[Row]:
 def _latency(client: httpx.Client, adapter: Path) -> Row:
     editor, images = Editor.load(str(SHIPPED_BASE), adapter), _images()
 
-    def direct() -> bytes:
+    def paint() -> bytes:
         source, target, query = (decode(data, name) for name, data in images.items())
         edit = editor([(source, target)], query, steps=STEPS, seed=0)
         return encode_png(edit.image, edit.trace)
 
-    arms: list[Callable[[], bytes]] = [lambda: _ask(client, "", images), direct, lambda: _ask(client, "/echo", images)]
-    served, painted, _ = (arm() for arm in arms)
+    arms: list[Callable[[], bytes]] = [lambda: _ask(client, "", images), paint, lambda: _ask(client, "/echo", images)]
+    served, painted, _ = [[arm() for arm in arms] for _ in range(WARM_UP)][-1]
     equal = np.array_equal(*(np.asarray(Image.open(io.BytesIO(png))) for png in (served, painted)))
-    ours, plain, echo = (statistics.median(times) for times in zip(*(_turn(arms) for _ in range(TURNS)), strict=True))
-    added, theirs = ours - plain - echo, plain + echo
+    turns = [_turn(arms) for _ in range(TURNS)]
+    ours, plain, echo = (statistics.median(times) for times in zip(*turns, strict=True))
+    # Of each turn by itself: from one minute to the next the machine is not equally fast.
+    added, theirs = statistics.median(served - direct - echoed for served, direct, echoed in turns), plain + echo
     # What 20 ms more come to as a ratio here, so that this row reads as the others do.
     bar = theirs / (theirs + ADDED_S)
     gate = f"{'equal' if equal else 'different'} pixels; {1000 * added:.1f} ms added, at most {1000 * ADDED_S:.0f}"
-    gate += f" (editor {1000 * plain:.1f}, echo {1000 * echo:.1f})"
+    gate += f" (served {1000 * ours:.1f}, editor {1000 * plain:.1f}, echo {1000 * echo:.1f})"
     return Row(
         "C16.latency", f"an edit of {STEPS} steps through HTTP and Serve, wall clock",
-        "the editor called directly, and an echo application", ours, theirs, theirs / ours if equal else None,
+        "the editor called directly, and an echo application", theirs + added, theirs,
+        theirs / (theirs + added) if equal else None,
         bar, 1.0, gate, equal and added <= ADDED_S,
     )  # fmt: skip
 
