@@ -90,6 +90,8 @@ def _start_local() -> None:
     # A task of a run finds the process of the one before, which has imported the model's libraries already: half a
     # minute of the demo's training is saved by that. Ray's own patience is a second.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_MS))
+    # No cloud takes this machine away, so Train needs no process that watches for it.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if checkout() is not None:
         os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.proxy:middlewares")
     for attempt in range(1, ATTEMPTS + 1):
