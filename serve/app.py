@@ -2,7 +2,7 @@
 
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRouterConfig
 
 from serve.arguments import AppArgs
 from serve.editor import EditorReplica
@@ -48,9 +48,10 @@ def _editor(args: AppArgs, base: str, judge: Application | None) -> Application:
     return serve.deployment(
         EditorReplica,
         name=editor_name(args, base),
-        ray_actor_options={"num_cpus": 0.5, "num_gpus": args.gpus},
+        ray_actor_options={"num_cpus": 0.4, "num_gpus": args.gpus},
         max_ongoing_requests=args.batch + 1,  # one batch is painted while the next is at hand
-        max_queued_requests=args.queue - 1,  # with the one at hand
+        max_queued_requests=args.queue - 2,  # with the one that is painted and the one at hand
+        request_router_config=RequestRouterConfig(max_backoff_s=0.1),  # half a second, which it is else, is an edit
         autoscaling_config=_scaling(args.min_editors, args.max_editors, target=args.batch),
         health_check_period_s=2,
         **_shutdown(args.timeout_s),

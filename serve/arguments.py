@@ -66,8 +66,9 @@ class AppArgs(Limits):
     batch: int = Field(1, ge=1)
     """Requests painted together where they fit one another. Above 1 throughput grows, and the same request no longer
     gives the same bytes: rounding depends on what is painted beside it."""
-    queue: int = Field(16, ge=2)
-    """Requests that may wait for an editor, per ingress replica; one more is answered 429 at once."""
+    queue: int = Field(16, ge=3)
+    """Requests that one editor is given at a time, per ingress replica, that which it paints included; one more is
+    answered 429 at once. Each further editor takes two more."""
     timeout_s: float = Field(600, gt=0)
     """Longest time from upload to answer; then 504. A shutdown waits as long for what was accepted."""
     journal: str | None = None

@@ -32,6 +32,8 @@ CODES = {
 }
 """Status codes the interface answers with, and the error code of each unless a `Refusal` names a better one."""
 
+OVERLOADED = "X-Overloaded"
+"""Header of an answer that says that no editor had a place; proxies need not ask again at once."""
 _RETRY = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 DOCUMENTED = {
     status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase}
@@ -52,8 +54,9 @@ class Refusal(HTTPException):
         code: str | None = None,
         param: str | None = None,
         retry_after: int | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        headers = {"Retry-After": str(retry_after)} if retry_after else {}
+        headers = {**(headers or {}), **({"Retry-After": str(retry_after)} if retry_after else {})}
         if status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, message, headers or None)
@@ -74,7 +77,9 @@ def refusing() -> Iterator[None]:
     """Turn what keeps editors and journal from answering into a `Refusal`."""
     try:
         yield
-    except (Busy, Full) as error:
+    except Busy as error:
+        raise Refusal(429, str(error), retry_after=5, headers={OVERLOADED: "1"}) from None
+    except Full as error:
         raise Refusal(429, str(error), retry_after=5) from None
     except NoSuchModel as error:
         raise Refusal(404, str(error), code="model_not_found", param="model") from None

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.admission import FULL, Admission
 from serve.arguments import Limits
-from serve.errors import Refusal
+from serve.errors import OVERLOADED, Refusal
 from viral.data.images import decode
 
 DECODERS = 2
@@ -65,7 +65,8 @@ class Room:
             refusal = Refusal(429, f"{ROOM} requests are under way here; try again", retry_after=5)
             return await refusal.response()(scope, receive, send)
         if not asks_for_a_job(scope) and not self._admission.enter():
-            return await Refusal(429, FULL, retry_after=5).response()(scope, receive, send)
+            refusal = Refusal(429, FULL, retry_after=5, headers={OVERLOADED: "1"})
+            return await refusal.response()(scope, receive, send)
         self._inside += 1
         try:
             await self._app(scope, receive, send)

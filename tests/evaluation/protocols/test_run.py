@@ -74,7 +74,7 @@ def test_figures_and_report_are_tracked(ran: Ran) -> None:
 
 def test_an_adapter_that_nobody_named_is_a_row_that_says_so(ran: Ran) -> None:
     config = ran[0].model_copy(update={"protocol": ran[0].protocol.model_copy(update={"cases": 2})})
-    table = run_protocol(config, TABLE6)
+    table = run_protocol(config, replace(TABLE6, methods=("ours", "plain")))
     assert "adapters.plain" in (_row(table, "plain").missing or "") and _row(table, "plain").cells == {}
     assert _row(table, "ours").missing is None
 
@@ -87,7 +87,7 @@ def test_rows_of_the_configuration_follow_those_of_the_protocol(ran: Ran, tmp_pa
         (folder / case_id).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16)).save(folder / f"{case_id}.png")
     config = config.model_copy(update={"protocol": config.protocol.model_copy(update={"methods": methods})})
-    row = run_protocol(config, replace(TABLE3, name="with_another")).rows[-1]
+    row = run_protocol(config, replace(TABLE3, name="with_another", methods=("ours",))).rows[-1]
     cell = row.cells["depth/abs_rel"]
     assert row.title == "Painted elsewhere" and (cell.cases, cell.asked) == (1, config.protocol.cases)
 
