@@ -22,8 +22,11 @@ _DRAIN_S = 10.0
 _OWN_PATHS = "/-/"
 """Where a proxy tells load balancers of itself."""
 _DIED = "the part of the server that had this request died; send it again, with its Idempotency-Key if it had one"
+_API = "/v1/"
+"""In every path that clients ask; a proxy that has nothing there has just been started and knows no application yet."""
 _WORDS = {
     404: (404, "there is nothing at {path}; is the application still starting?"),
+    503: (503, "no part of the server can take this now; send it again"),
     408: (504, "no answer in time; ask for fewer steps or later"),
     429: (429, "too many requests are under way; try again"),
 }
@@ -118,6 +121,8 @@ def _is_proxys(start: Message) -> bool:
 def _refusal(path: str, kept: Message | None) -> Refusal:
     if kept is None:
         return Refusal(503, _DIED, retry_after=1)
-    status, words = _WORDS.get(kept["status"], (503, "no part of the server can take this now; send it again"))
+    if kept["status"] == 404 and _API in path:
+        return Refusal(503, "the server is starting; send it again", retry_after=1)
+    status, words = _WORDS.get(kept["status"], _WORDS[503])
     wait = int(Headers(raw=kept["headers"]).get("retry-after", "5")) if status in (429, 503) else None
     return Refusal(status, words.format(path=path), retry_after=wait)

@@ -51,7 +51,6 @@ def proxys(status: int, **headers: str) -> ASGIApp:
 @pytest.mark.parametrize(
     ("app", "status", "code"),
     [
-        (proxys(404), 404, "not_found"),
         (proxys(408), 504, "timeout"),
         (proxys(429, retry_after="7"), 429, "overloaded"),
         (proxys(503), 503, "unavailable"),
@@ -61,6 +60,12 @@ def test_words_of_a_proxy_become_an_error_object(ask, app, status, code):
     answer = ask(app, "/v1/analogies")
     assert error(answer, status)["code"] == code
     assert answer.headers.get("retry-after") == {429: "7", 503: "5"}.get(status)
+
+
+def test_proxy_that_knows_no_application_yet_is_no_answer_for_good(ask):
+    starting = ask(proxys(404), "/v1/analogies")
+    assert error(starting, 503)["code"] == "unavailable" and starting.headers["retry-after"] == "1"
+    assert error(ask(proxys(404), "/elsewhere"), 404)["code"] == "not_found"
 
 
 def test_load_balancers_hear_the_proxys_own_words(ask):
