@@ -42,7 +42,8 @@ class Finding:
 
 
 def _contexts(config: RunConfig) -> tuple[Arm, ...]:
-    return tuple(Arm(mode, {"train.context": mode}) for mode in ("full", "stationary"))
+    # A full context serves one noise, so both learn from one.
+    return tuple(Arm(mode, {"train.context": mode, "train.targets": 1}) for mode in ("full", "stationary"))
 
 
 def _experts(config: RunConfig) -> tuple[Arm, ...]:
@@ -122,7 +123,13 @@ def _placements(config: RunConfig) -> tuple[Arm, ...]:
     if fill is None:
         why = "no FLUX.1 Fill folder was named with findings.fill"
         return tuple(Arm(title, missing=why) for title in places.values())
-    told = {"base": fill, "train.text": "instruction", "train.context": "full", "adapter.text_stream": None}
+    told = {
+        "base": fill,
+        "train.text": "instruction",
+        "train.context": "full",
+        "train.targets": 1,
+        "adapter.text_stream": None,
+    }
     return tuple(Arm(title, {**told, "adapter.placement": place}) for place, title in places.items())
 
 
