@@ -95,6 +95,7 @@ class Analogies:
             terms.refuse_stream()
             return await stream(self._desk.stream([replace(wish, previews=True)]), analogy_event)
         (answer,) = await self._desk.paint([wish], terms)
+        # A PNG goes out as it is; everything else takes work.
         return reply(answer, kind) if kind == "png" else await asyncio.to_thread(reply, answer, kind)
 
     async def _wish(self, form: AnalogyForm) -> EditRequest:

@@ -72,7 +72,7 @@ class _Passing:
 
 
 class EarlyRefusals:
-    """Refuses an edit that its application is known to have no place for, which costs a tenth of asking it.
+    """Refuses an edit that its application is known to have no place for, without asking it.
 
     What the application says of itself decides: each has an `Admission` of its own from its first refusal on.
     """

@@ -87,8 +87,8 @@ def _start_local() -> None:
     """Start a local cluster; once more where the machine was too busy for Ray's patience."""
     # Serve gives its proxy 5 s to import itself and then starts another.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
-    # A task of a run finds the process of the one before, which has imported the model's libraries already: half a
-    # minute of the demo's training is saved by that. Ray's own patience is a second.
+    # A task of a run finds the process of the one before, which has imported the model's libraries already, which saves
+    # the demo's training a minute. Ray's own patience is a second.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(IDLE_MS))
     # No cloud takes this machine away, so Train needs no process that watches for it.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
