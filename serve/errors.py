@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from serve.admission import FULL
 from serve.api import ErrorAnswer, ErrorBody
 from serve.catalog import NoSuchModel
 from serve.dispatch import Busy, Unavailable
@@ -72,13 +73,18 @@ class Refusal(HTTPException):
         return _respond(self.status_code, self.body(), self.headers)
 
 
+def overloaded() -> Refusal:
+    """Of an edit that no editor has a place for."""
+    return Refusal(429, FULL, retry_after=5, headers={OVERLOADED: "1"})
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turn what keeps editors and journal from answering into a `Refusal`."""
     try:
         yield
-    except Busy as error:
-        raise Refusal(429, str(error), retry_after=5, headers={OVERLOADED: "1"}) from None
+    except Busy:
+        raise overloaded() from None
     except Full as error:
         raise Refusal(429, str(error), retry_after=5) from None
     except NoSuchModel as error:

@@ -12,8 +12,8 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.admission import FULL, Admission
-from serve.errors import OVERLOADED, Refusal
+from serve.admission import Admission
+from serve.errors import OVERLOADED, Refusal, overloaded
 from serve.uploads import asks_for_a_job
 
 _ID = "X-Request-ID"
@@ -106,7 +106,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         async with asyncio.timeout(_DRAIN_S):
             while (await receive()).get("more_body"):
                 pass
-    response = Refusal(429, FULL, retry_after=5).response()
+    response = overloaded().response()
     response.headers[_ID] = Headers(scope=scope).get(_ID) or str(uuid4())
     await response(scope, receive, send)
 

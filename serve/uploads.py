@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import Request, UploadFile
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.admission import FULL, Admission
+from serve.admission import Admission
 from serve.arguments import Limits
-from serve.errors import OVERLOADED, Refusal
+from serve.errors import Refusal, overloaded
 from viral.data.images import decode
 
 DECODERS = 2
@@ -65,8 +65,7 @@ class Room:
             refusal = Refusal(429, f"{ROOM} requests are under way here; try again", retry_after=5)
             return await refusal.response()(scope, receive, send)
         if not asks_for_a_job(scope) and not self._admission.enter():
-            refusal = Refusal(429, FULL, retry_after=5, headers={OVERLOADED: "1"})
-            return await refusal.response()(scope, receive, send)
+            return await overloaded().response()(scope, receive, send)
         self._inside += 1
         try:
             await self._app(scope, receive, send)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -133,6 +134,12 @@ def base_hash(base: str, config: ModelConfig = ModelConfig()) -> str:
     folder = base_path(base, config)
     for path in sorted(p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json", ".txt"}):
         digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(_file_hash(path, path.stat().st_size, path.stat().st_mtime_ns))
     return digest.hexdigest()
+
+
+@cache
+def _file_hash(path: Path, size: int, changed: int) -> bytes:
+    """Read once in a process as long as size and time of change stay: a full base takes a minute."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -19,13 +19,21 @@ from viral.train.loss import Losses, Objective, Transformer
 from viral.train.optimizer import MOMENTS, build_optimizer, copy, read_state, write_state
 from viral.train.state import Named, TrainingTensors
 
+BUCKET = 6_250_000
+"""Numbers in one message between workers: 25 MB of float32, as torch's DDP. DeepSpeed takes a new buffer of this size
+at every step, 2 GB if left to it, whose used pages the machine clears each time."""
+
 
 def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     """DeepSpeed's own configuration of a run; `platform/deepspeed/` holds the same for people to read.
 
     There is no bf16 section: the frozen base comes in bf16 on GPUs and stays so, the adapter is trained in float32.
     """
-    zero: dict[str, Any] = {"stage": config.zero_stage}
+    zero: dict[str, Any] = {
+        "stage": config.zero_stage,
+        "reduce_bucket_size": BUCKET,
+        "allgather_bucket_size": BUCKET,
+    }
     return {
         "train_batch_size": config.batch_size,
         "train_micro_batch_size_per_gpu": config.micro_batch,
