@@ -18,6 +18,7 @@ from viral.evaluation.perceptual.measure import Measure
 from viral.evaluation.perceptual.metric import PERCEPTUAL, STAND_IN, Network, PerceptualMetric
 from viral.evaluation.perceptual.vlm import Rater, Verdict, VIERating
 from viral.model.hub import local_folder
+from viral.model.licences import licence_of
 from viral.sampling.embedder import ClipEmbedder
 
 
@@ -28,7 +29,7 @@ class Loaded:
     metric: PerceptualMetric
     measure: Measure
     record: dict[str, Any]
-    """What measured: model, revision and sha256 of its weights."""
+    """What measured: model, revision, sha256 and licence of its weights."""
     absent: str | None = None
     """Why the metric's own weights are not there."""
 
@@ -82,7 +83,7 @@ class _Network:
             found = find_weights(wanted)
         except ValueError as error:
             return cls(absent=str(error))
-        return cls(LOADERS[network](found.folder, device), found.record)
+        return cls(LOADERS[network](found.folder, device), {**found.record, "licence": str(licence_of(found.folder))})
 
     @classmethod
     def _talker(cls, talker: Talker, device: str) -> "_Network":
