@@ -95,7 +95,7 @@ def test_autoscaler_follows_the_load(serving, parts):
 def test_memory_does_not_grow_over_thousands_of_requests(serving, parts):
     """At most 1 MB per 1000 requests, by the slope of a line through the second half.
 
-    All processes fill what they keep for long, a few MB of Ray's and their own, during the first three or four thousand.
+    All processes fill what they keep for long, a few MB of Ray's and their own, in the first three thousand or so.
     """
     with serving() as url:
         asker = Asker(url, parts, steps=1, size="16x16")

@@ -73,6 +73,14 @@ def test_a_task_that_costs_nothing_to_solve_tells_nothing() -> None:
     assert relative_errors(scores) == [] and told_errors(scores, 0.7, "nine") == []
 
 
+def test_an_error_without_an_upper_end_says_so() -> None:
+    free = [0.0, *([1.1] * 3)]  # above the VAE's own in most resamples, and hardly below it in the mean
+    scores = _scores("ours", [0.2] * 4) + _scores("vae", [0.9] * 4) + _scores("copy_query", free)
+    (error,) = relative_errors(scores)
+    assert error.error.high == np.inf and error.sentence.startswith(f"edge/edge_f1: error {error.error.mean:.2f}")
+    assert "∞] of copy_query's" in error.sentence
+
+
 def test_tasks_within_the_limit_are_counted() -> None:
     scores = []
     for column, ours in (("edge/edge_f1", 0.8), ("pose/pck", 0.3)):

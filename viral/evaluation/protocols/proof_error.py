@@ -31,10 +31,8 @@ class RelativeError:
     @property
     def sentence(self) -> str:
         """The figure as it is told."""
-        low, high = self.error.low, self.error.high
-        return (
-            f"{self.column}: error {self.error.mean:.2f} [{low:.2f}, {high:.2f}] of {self.free}'s, {self.cases} cases"
-        )
+        low, high = (f"{end:.2f}" if np.isfinite(end) else "∞" for end in (self.error.low, self.error.high))
+        return f"{self.column}: error {self.error.mean:.2f} [{low}, {high}] of {self.free}'s, {self.cases} cases"
 
 
 @dataclass(frozen=True)
@@ -136,10 +134,14 @@ def _relative_error(column: str, table: _Table, method: str, samples: int) -> Re
 def ratio_interval(
     above: Float[np.ndarray, " n"], below: Float[np.ndarray, " n"], groups: Sequence[str], samples: int, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of mean(above) / mean(below) over groups that are resampled whole."""
+    """Percentile bootstrap of mean(above) / mean(below) over groups that are resampled whole.
+
+    Infinite where so many resamples have nothing below that the ratio has no such percentile.
+    """
     names, which = np.unique(np.array(groups), return_inverse=True)
     tops, bottoms = np.bincount(which, above), np.bincount(which, below)
     drawn = np.random.default_rng(seed).integers(len(names), size=(samples, len(names)))
-    ratios = tops[drawn].sum(axis=1) / np.maximum(bottoms[drawn].sum(axis=1), 1e-12)
-    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    top, bottom = tops[drawn].sum(axis=1), bottoms[drawn].sum(axis=1)
+    ratios = np.divide(top, bottom, out=np.full(samples, np.inf), where=bottom > 0)
+    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
     return Interval(float(above.mean() / below.mean()), float(low), float(high))
