@@ -16,6 +16,7 @@ import rows_annotation  # noqa: E402
 import torch  # noqa: E402
 from matplotlib import rc_context  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 from rows_moe import Setup, Size  # noqa: E402
 from stock import StockVelocity, random_edit  # noqa: E402
 from timing import CORES, GROWTH_CORES, best_of  # noqa: E402
@@ -139,6 +140,7 @@ def draw(study: Study) -> None:
     for (name, points), colour in zip(study.lines.items(), ("#1f6f8b", "#8a8a8a", "#c06c2b"), strict=False):
         axes.plot(list(points), list(points.values()), "o-", color=colour, label=name, markersize=3.5)
     axes.set(xlabel=study.across, ylabel=study.up, xlim=(0, None), ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     if len(study.lines) > 1:
         axes.legend(frameon=False, fontsize=8)
