@@ -16,7 +16,7 @@ from viral.model.adapter_files import (
 
 
 def write_compact(folder: Path, place: Path) -> AdapterCard:
-    """Copy the adapter of `folder` to `place`, in about a sixth of its bytes; the new card.
+    """Copy the adapter of `folder` to `place`, in about a fifth of its bytes; the new card.
 
     `ValueError` for a damaged folder, and for a copy onto itself.
     """
