@@ -1,5 +1,6 @@
 """A compact copy loads like the adapter it was made from, to the precision of bfloat16."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,8 @@ def test_damaged_adapter_and_a_copy_onto_itself_are_refused(saved: tuple[Path, t
         write_compact(folder, folder)
     with pytest.raises(ValueError, match="card.json is missing"):
         write_compact(tmp_path, tmp_path / "compact")
+    cut = shutil.copytree(folder, tmp_path / "cut")
+    (cut / EXPERTS).write_bytes((cut / EXPERTS).read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"{EXPERTS} is damaged"):
+        write_compact(cut, tmp_path / "compact")
+    assert not (tmp_path / "compact").exists()
