@@ -18,7 +18,7 @@ SSH_CONNECTION="{HEAD} 50000 {WORKER} 22" exec bash -c "$*"
 """
 JOB = """
 import ray
-ray.init(logging_level="ERROR")
+ray.init(logging_level="ERROR", log_to_driver=False)
 there = ray.cluster_resources()["CPU"]
 
 @ray.remote(num_cpus=there)
@@ -33,7 +33,7 @@ print(ray.get(second.where.remote(), timeout=400))
 """
 ALIVE = """
 import ray
-ray.init(logging_level="ERROR")
+ray.init(logging_level="ERROR", log_to_driver=False)
 print(*sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
 """
 

@@ -41,8 +41,7 @@ class Rack:
 
         The one before it is `ray stop`, which would end every other Ray of this machine; ports differ for that reason.
         """
-        command = yaml.safe_load((ROOT / "cluster.yaml").read_text())[which][-1]
-        command = command.replace("6379", str(self.gcs_port)).replace("8265", str(self.dashboard_port))
+        command = yaml.safe_load((self.home / "ray_bootstrap_config.yaml").read_text())[which][-1]
         met = {"SSH_CONNECTION": f"{LAPTOP} 50000 {address} 22", "RAY_HEAD_IP": HEAD}
         done = subprocess.run(
             ["bash", "-c", command], env={**self.environment, **met}, capture_output=True, text=True, timeout=480
@@ -79,11 +78,12 @@ def running_rack(**changes: Any) -> Iterator[Rack]:
     """
     with tempfile.TemporaryDirectory(prefix="rack-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         home = Path(folder)  # short: Ray's sockets lie below it
-        _lay_out(home, changes)
+        ports = _free_ports()
+        _lay_out(home, ports, changes)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment |= {"HOME": str(home), "RAY_TMPDIR": str(home), "AWS_SECRET_ACCESS_KEY": CANARY}
         environment["PATH"] = f"{home}/bin:{environment['PATH']}"
-        rack = Rack(home, *_free_ports(), environment)
+        rack = Rack(home, *ports, environment)
         try:
             rack.start("head_start_ray_commands", HEAD)
             yield rack
@@ -91,7 +91,7 @@ def running_rack(**changes: Any) -> Iterator[Rack]:
             rack.stop()
 
 
-def _lay_out(home: Path, changes: dict[str, Any]) -> None:
+def _lay_out(home: Path, ports: tuple[int, int], changes: dict[str, Any]) -> None:
     """The files that `ray up` and platform/bootstrap.sh put on a machine."""
     from ray.autoscaler._private.util import prepare_config
 
@@ -101,8 +101,11 @@ def _lay_out(home: Path, changes: dict[str, Any]) -> None:
     token.parent.mkdir(parents=True)
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
-    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    gcs, dashboard = map(str, ports)
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text().replace("6379", gcs).replace("8265", dashboard))
     config["provider"] |= {"head_ip": HEAD, "worker_ips": [WORKER]}
+    config["auth"]["ssh_private_key"] = "~/ray_bootstrap_key.pem"  # where `ray up` puts the key for the head's own use
+    (home / "ray_bootstrap_key.pem").write_text("the ssh of a test asks for none")
     config |= {"max_workers": 1, "file_mounts": {}, **changes}
     (home / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(prepare_config(config)))
 
