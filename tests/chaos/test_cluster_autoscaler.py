@@ -30,7 +30,7 @@ EMPTY: dict = {
 }  # fmt: skip
 NODES = """
 import ray
-ray.init(logging_level="ERROR")
+ray.init(logging_level="ERROR", log_to_driver=False)
 print(sum(node["Alive"] for node in ray.nodes()) - 1)
 """
 

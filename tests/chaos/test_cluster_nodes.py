@@ -23,7 +23,7 @@ COMPARED = ("pairs/manifest.json", "latents/manifest.json", "evaluation/scores.p
 PLACED = """
 import json, ray
 from ray._private.state import actors
-ray.init(logging_level="ERROR")
+ray.init(logging_level="ERROR", log_to_driver=False)
 labels = {node["NodeID"]: node["Labels"].get("stage") for node in ray.nodes()}
 placed = [(actor["ActorClassName"], labels.get(actor["Address"]["NodeID"])) for actor in actors().values()]
 print(json.dumps([pair for pair in placed if pair[1] is not None]))
@@ -140,7 +140,7 @@ def where_gpu_stage_ran(folder: str) -> str:
         label = ray.get_runtime_context().get_node_labels().get("stage", "none")
         return lambda work: MadeShard(label.encode(), 1, {})
 
-    ray.init(logging_level="ERROR")
+    ray.init(logging_level="ERROR", log_to_driver=False)
     plan = [ShardWork("shard-0", 1, None)]
     make_shards("placing", Storage(folder), Manifest(fingerprint="x"), plan, maker, Pool(1, gpus=1))
     return Storage(folder).read("shard-0").decode()

@@ -10,7 +10,7 @@ from tests.platform.rack import CANARY, HEAD, ROOT, WORKER, Rack, running_rack
 
 NODES = """
 import json, ray
-ray.init(logging_level="ERROR")
+ray.init(logging_level="ERROR", log_to_driver=False)
 
 @ray.remote(num_cpus=0.1, resources={"node:127.0.0.3": 0.01})
 def where():
@@ -24,7 +24,7 @@ print(json.dumps({"nodes": nodes, "worked": ray.get(where.remote(), timeout=120)
 
 RELEASE = """
 import pathlib, subprocess, sys, time, ray
-ray.init(logging_level="ERROR")
+ray.init(logging_level="ERROR", log_to_driver=False)
 (worker,) = (node["NodeID"] for node in ray.nodes() if node["NodeManagerAddress"] == "127.0.0.3")
 program, address = pathlib.Path(sys.executable).with_name("ray"), ray.get_runtime_context().gcs_address
 drain = [program, "drain-node", "--address", address, "--node-id", worker]
