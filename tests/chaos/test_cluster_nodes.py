@@ -116,7 +116,7 @@ def test_nodes_that_die_change_nothing_and_stages_stay_where_they_belong(cluster
 
 @pytest.mark.timeout(900)
 def test_stage_that_asks_for_a_gpu_runs_on_the_node_that_offers_one(cluster, tmp_path: Path) -> None:
-    cluster.add_node(num_cpus=2, resources={"GPU": 1}, labels={"stage": "gpu"})
+    cluster.add_node(num_cpus=2, num_gpus=1, labels={"stage": "gpu"})
     code = (
         "import sys, ray; sys.path[:0] = [sys.argv[2]]\n"
         "from tests.chaos.test_cluster_nodes import where_gpu_stage_ran; print(where_gpu_stage_ran(sys.argv[1]))"
