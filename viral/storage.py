@@ -112,7 +112,7 @@ class Storage:
                 raise ValueError(f"{self}/{name} does not exist; run the job that makes it again")
             return _verified(path, sha256, f"{self}/{name}")
         path = _cache() / sha256
-        if not path.is_file() or _sha256(path) != sha256:
+        if not path.is_file() or file_sha256(path) != sha256:
             _write_whole(path.parent, path.name, self.read(name))
         return _verified(path, sha256, f"{self}/{name}")
 
@@ -300,7 +300,7 @@ def _cache() -> Path:
 
 
 def _verified(path: Path, sha256: str, address: str) -> Path:
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != sha256:
         raise ValueError(
             f"{address} is damaged: {path.stat().st_size} bytes, sha256 {found[:12]} where the manifest says "
@@ -309,6 +309,7 @@ def _verified(path: Path, sha256: str, address: str) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Read in pieces, so that a file may be larger than the memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

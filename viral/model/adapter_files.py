@@ -1,19 +1,19 @@
 """The folder of an adapter: weight files in safetensors, and the card that says what they are."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from viral.config import AdapterConfig
 from viral.model.roles import ROLE_TABLE, RoleNumbering
 from viral.model.text import TextRegime
 from viral.model.velocity import ContextMode
+from viral.storage import file_sha256
 
 CARD = "card.json"
 PEFT, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -90,7 +90,7 @@ def read_card(folder: Path) -> AdapterCard:
 
 def write_card(folder: Path, card: AdapterCard, files: list[str]) -> AdapterCard:
     """Write the card beside its weight files, with their sha256."""
-    card = card.model_copy(update={"files": {name: _sha256(folder / name) for name in files}})
+    card = card.model_copy(update={"files": {name: file_sha256(folder / name) for name in files}})
     (folder / CARD).write_text(card.model_dump_json(indent=2))
     return card
 
@@ -98,7 +98,7 @@ def write_card(folder: Path, card: AdapterCard, files: list[str]) -> AdapterCard
 def check_files(folder: Path, card: AdapterCard) -> None:
     """`ValueError` where a weight file is missing or is not the one that the card was written for."""
     for name, expected in card.files.items():
-        got = _sha256(folder / name) if (folder / name).is_file() else "no file"
+        got = file_sha256(folder / name) if (folder / name).is_file() else "no file"
         if got != expected:
             raise ValueError(
                 f"{folder / name} is damaged: sha256 {got[:12]}, expected {expected[:12]}; copy or download it anew"
@@ -122,20 +122,17 @@ def write_tensors(path: Path, tensors: dict[str, Float[Tensor, "..."]], card: Ad
     """A safetensors file with the card in its header; the same tensors and card give the same bytes."""
     described = card.model_dump_json(exclude={"files"})
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(kept, path, metadata={"format": "pt", "viral_card": described, **header})
-    _sort_header(path)
+    path.write_bytes(_sorted_header(save(kept, metadata={"format": "pt", "viral_card": described, **header})))
 
 
-def _sort_header(path: Path) -> None:
-    """Bring the header's entries into one order: safetensors writes its metadata in a new one each time."""
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
-        assert len(written) == length, "the same entries take the same room"
-        file.seek(8)
-        file.write(written)
+def _sorted_header(data: bytes) -> bytes:
+    """The file with its header's entries in one order: safetensors writes its metadata in a new one each time."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+    assert len(written) == length, "the same entries take the same room"
+    return data[:8] + written + data[8 + length :]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Float[Tensor, "..."]], dict[str, str]]:
@@ -170,8 +167,3 @@ def _extent(path: Path, start: bytes) -> str:
         header = json.loads(file.read(length))
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     return f"{size} bytes, expected {8 + length + max(ends, default=0)}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Adapters for a base that is to paint: one of ours or of the authors', and plain LoRAs that ride along."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from viral.model.adapter import adapter_sha256, add_plain, load_adapter, set_str
 from viral.model.adapter_files import AdapterCard
 from viral.model.backbone import base_hash
 from viral.model.released import load_released
+from viral.storage import file_sha256
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,4 @@ def _load(transformer: nn.Module, base: str, base_sha256: str, path: Path, relea
 
 def sha256_of(path: Path) -> str:
     """One hash for the weights of an adapter folder or a released file."""
-    if path.is_dir():
-        return adapter_sha256(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return adapter_sha256(path) if path.is_dir() else file_sha256(path)

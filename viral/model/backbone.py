@@ -21,6 +21,7 @@ from viral.model.frame_conv import use_frame_convs
 from viral.model.licences import UNDECLARED, Licence
 from viral.model.loading import PARTS, OpenedBase, base_path, check_part, open_base, use_offload
 from viral.model.roles import use_role_rope
+from viral.storage import file_sha256
 
 
 @dataclass(frozen=True)
@@ -141,5 +142,4 @@ def base_hash(base: str, config: ModelConfig = ModelConfig()) -> str:
 @cache
 def _file_hash(path: Path, size: int, changed: int) -> bytes:
     """Read once in a process as long as size and time of change stay: a full base takes a minute."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return bytes.fromhex(file_sha256(path))
