@@ -107,7 +107,7 @@ class AppArgs(Limits):
         """The application that a run's configuration asks for, with `others` of its arguments."""
         served = config.serve.model_dump(include={"steps", "max_pixels", "max_side_ratio", "max_body_bytes"})
         return cls(
-            storage=config.storage, base=config.base_folder(), adapter=adapter, tracking=tracking, model=config.model,
+            storage=config.storage, base=config.base, adapter=adapter, tracking=tracking, model=config.model,
             **served, **others,
         )  # fmt: skip
 

@@ -82,6 +82,7 @@ def running_rack(**changes: Any) -> Iterator[Rack]:
         _lay_out(home, ports, changes)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment |= {"HOME": str(home), "RAY_TMPDIR": str(home), "AWS_SECRET_ACCESS_KEY": CANARY}
+        environment["PYTHONPATH"] = f"{home}/viral"  # `make setup` there would have installed that checkout
         environment["PATH"] = f"{home}/bin:{environment['PATH']}"
         rack = Rack(home, *ports, environment)
         try:

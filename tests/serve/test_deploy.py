@@ -9,6 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from serve.app import build_app
 from serve.arguments import AppArgs
+from viral.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +33,13 @@ def test_configuration_is_one_that_serve_and_the_application_take(read):
     assert schema.http_options.request_timeout_s > args.timeout_s
     names = {"Editor", "Ingress", "Journal", *(["Judge"] if args.judge else [])}
     assert {deployment.name for deployment in application.deployments} <= names
+
+
+def test_replica_of_another_checkout_finds_its_own_shipped_base(monkeypatch, tmp_path):
+    sent = AppArgs.of(RunConfig(), "adapter", None)
+    monkeypatch.setattr("viral.config.SHIPPED_BASE", tmp_path)
+    monkeypatch.setattr("serve.arguments.SHIPPED_BASE", tmp_path)
+    assert sent.bases() == {"tiny": str(tmp_path)}
 
 
 def test_server_beyond_loopback_is_configured_with_keys():
