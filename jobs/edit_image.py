@@ -83,12 +83,13 @@ def _edit(args: argparse.Namespace) -> tuple["Edit", float]:
     adapter = _adapter(args)
     images = [_read(path) for path in args.images]
 
+    from viral.model.architecture import is_fill
     from viral.provenance import encode_png
     from viral.storage import Storage
 
     held = resolve(None, args.set).model
     config = held.model_copy(update={"accept_licences": (*held.accept_licences, *args.accept_licence)})
-    fill = _is_fill(RunConfig(base=args.base).base_folder(), config)
+    fill = is_fill(RunConfig(base=args.base).base_folder(), config)
     if fill and len(images) > 1:
         raise ValueError(f"{args.base} edits one image as told, got {len(images)}; leave the examples out")
     editor = _load(args, adapter, config, fill)
@@ -97,12 +98,6 @@ def _edit(args: argparse.Namespace) -> tuple["Edit", float]:
     seconds = time.perf_counter() - start
     Storage(str(args.output.parent)).write(args.output.name, encode_png(edit.image, edit.trace))
     return edit, seconds
-
-
-def _is_fill(base: str, config: ModelConfig) -> bool:
-    from viral.model.architecture import read_architecture
-
-    return read_architecture(base, config)["transformer"]["_class_name"] == "FluxTransformer2DModel"
 
 
 def _load(args: argparse.Namespace, adapter: Path | None, config: ModelConfig, fill: bool) -> "Editor | InstructEditor":

@@ -46,7 +46,6 @@ def _steps(config: RunConfig, uri: str) -> None:
     from serve.answer import answer_once
     from viral.evaluation.evaluate import evaluate_adapter
     from viral.evaluation.report import ReportFacts, write_report
-    from viral.model.architecture import is_fill
     from viral.registration import register_adapter
     from viral.steps import Clock
     from viral.storage import Storage
@@ -60,7 +59,7 @@ def _steps(config: RunConfig, uri: str) -> None:
     version = clock.time("registration", "registration.json", lambda: register_adapter(config, uri))
     print(version)
     answers = {}
-    if version.champion and not is_fill(config.base_folder(), config.model):  # it is asked an analogy
+    if version.champion:
         answers = clock.time("serving", "answer/request.txt", lambda: answer_once(config, uri, scores, version.version))
     facts = ReportFacts(
         run_id=trained.run_id,

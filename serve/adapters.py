@@ -11,7 +11,7 @@ from torch import nn
 
 from viral.config import ModelConfig
 from viral.model.adapter import adapter_sha256, load_adapter
-from viral.model.architecture import read_architecture
+from viral.model.architecture import is_fill
 from viral.model.attach import attach
 from viral.model.backbone import base_hash
 from viral.sampling.editor import RELEASED, Editor
@@ -27,8 +27,9 @@ class Adapters:
     def __init__(self, base: str, config: ModelConfig, device: str, dtype: torch.dtype | None, keep: int) -> None:
         """Load the base; at most `keep` adapters stay in memory, the one unused for longest goes."""
         self._base, self._config, self._keep = base, config, keep
-        fill = read_architecture(base, config)["transformer"]["_class_name"] == "FluxTransformer2DModel"
-        self.bare = (InstructEditor if fill else Editor).load(base, device=device, dtype=dtype, config=config)
+        self.bare = (InstructEditor if is_fill(base, config) else Editor).load(
+            base, device=device, dtype=dtype, config=config
+        )
         self.base_sha256 = base_hash(base, config)
         self._loaded: OrderedDict[Path, AnyEditor] = OrderedDict()
 

@@ -1,6 +1,7 @@
-"""One analogy asked of a running server over HTTP, as any client would."""
+"""One edit asked of a running server over HTTP, as any client would."""
 
 import io
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from viral.data.latents import LatentTable
 from viral.data.pairs import load_pairs
 from viral.evaluation.crops import PictureTable, choose_crops
 from viral.evaluation.summary import EvaluationSummary
+from viral.model.architecture import is_fill
 from viral.storage import Storage
 
 PARTS = {"A": "example_source.png", "A′": "example_target.png", "B": "query.png"}
@@ -22,26 +24,53 @@ ANSWER, KEY = "answer.png", "request.txt"
 TIMEOUT_S = 120.0
 
 
+@dataclass(frozen=True)
+class Question:
+    """PNG files by the names in `PARTS`: of an analogy, or of B alone for a model that is told what to do."""
+
+    pictures: dict[str, bytes]
+    instruction: str | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The file of each picture by what people read beside it."""
+        told = "" if self.instruction is None else f", “{self.instruction}”"
+        return {name + told: PARTS[name] for name in self.pictures}
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Of all that is asked."""
+        parts = {**self.pictures, **({} if self.instruction is None else {"prompt": self.instruction.encode()})}
+        return {name: sha256(data).hexdigest() for name, data in parts.items()}
+
+
 def best_task(scores: EvaluationSummary) -> str:
     """The first task whose best free answer the adapter beats, else the first task there is."""
     return next((task.task for task in scores.tasks if task.beats_free), scores.tasks[0].task)
 
 
-def choose_question(config: RunConfig, task: str) -> dict[str, bytes]:
-    """PNG files of the first scored crop of a task and its example: what the request sends, by part name."""
+def choose_question(config: RunConfig, task: str) -> Question:
+    """The first scored crop of a task, with its example or, on a base that takes no examples, with its instruction."""
+    alone = is_fill(config.base_folder(), config.model)
     latents = LatentTable(Storage(config.storage).join(config.latents))
-    crop = choose_crops(latents, task, config.seed)[0]
+    crop = choose_crops(latents, task, config.seed, alone)[0]
     table = PictureTable(load_pairs(config), latents)
-    example, query = table[crop.example], table[crop.row]
-    pictures = {"A": example.source, "A′": example.target, "B": query.source}
-    return {name: encode_png(np.asarray(picture)) for name, picture in pictures.items()}
+    query = table[crop.row]
+    shown = {} if alone else {"A": table[crop.example].source, "A′": table[crop.example].target}
+    pictures = {name: encode_png(np.asarray(picture)) for name, picture in {**shown, "B": query.source}.items()}
+    return Question(pictures, query.instruction if alone else None)
 
 
-def ask(url: str, question: dict[str, bytes], seed: int) -> bytes:
+def ask(url: str, question: Question, seed: int) -> bytes:
     """The painted PNG; `ValueError` with the server's own words when it refuses."""
-    files = {PARTS[name].removesuffix(".png"): (PARTS[name], data, "image/png") for name, data in question.items()}
+    sent = {PARTS[name]: data for name, data in question.pictures.items()}
+    route, fields = "analogies", {"seed": str(seed)}
+    files = {file.removesuffix(".png"): (file, data, "image/png") for file, data in sent.items()}
+    if question.instruction is not None:
+        route, fields["prompt"] = "images/edits", question.instruction
+        files = {"image": files["query"]}
     reply = httpx.post(
-        f"{url}/v1/analogies", files=files, data={"seed": str(seed)}, headers={"Accept": "image/png"}, timeout=TIMEOUT_S
+        f"{url}/v1/{route}", files=files, data=fields, headers={"Accept": "image/png"}, timeout=TIMEOUT_S
     )
     if reply.status_code != httpx.codes.OK:
         raise ValueError(f"the server at {url} answered {reply.status_code}: {reply.text[:500]}")
@@ -50,23 +79,21 @@ def ask(url: str, question: dict[str, bytes], seed: int) -> bytes:
 
 
 def answer_once(config: RunConfig, uri: str, scores: EvaluationSummary, version: str) -> dict[str, Path]:
-    """Serve the champion, ask it one analogy, and keep question and answer under `storage`/answer.
+    """Serve the champion, ask it one edit, and keep question and answer under `storage`/answer.
 
     Does nothing when this version has answered this question already.
     """
     place = Storage(config.storage).join("answer")
     question = choose_question(config, best_task(scores))
-    key = fingerprint(
-        version, config.serve.steps, config.seed, {name: sha256(data).hexdigest() for name, data in question.items()}
-    )
+    key = fingerprint(version, config.serve.steps, config.seed, question.sha256)
     if not (place.exists(KEY) and place.read(KEY).decode() == key and place.exists(ANSWER)):
         with serve_adapter(config, f"models:/{config.tracking.model_name}@champion", uri) as url:
             answer = ask(url, question, config.seed)
-        for name, data in question.items():
+        for name, data in question.pictures.items():
             place.write(PARTS[name], data)
         place.write(ANSWER, answer)
         place.write(KEY, key.encode())
         print(f"   answered over HTTP by version {version}")
     else:
         print(f"answer: version {version} has answered this question already")
-    return {name: place.folder() / file for name, file in {**PARTS, "answer": ANSWER}.items()}
+    return {name: place.folder() / file for name, file in {**question.names, "answer": ANSWER}.items()}

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from viral.config import SHIPPED_BASE, ModelConfig, RunConfig, ServeConfig
+from viral.model.architecture import is_fill
 
 _DEFAULTS = ServeConfig()
 
@@ -34,8 +35,8 @@ class AppArgs(Limits):
 
     storage: str = "runs/demo"
     """Folder of a run; its adapter/ is served unless `adapter` names another."""
-    base: str = "tiny"
-    """Base of analogies, in diffusers' layout: `tiny` (shipped), a folder or a hub id."""
+    base: str | None = "tiny"
+    """Base of analogies, in diffusers' layout: `tiny` (shipped), a folder or a hub id; None serves `fill` alone."""
     adapter: str | None = None
     """Default of `base`: an adapter folder, or `models:/name@alias` in the registry at `tracking`."""
     fill: str | None = None
@@ -93,7 +94,9 @@ class AppArgs(Limits):
                 f"model.offload is {self.model.offload}, but adapters in memory share one base that has to stay where "
                 "it is; use model.quantise for a base that does not fit"
             )
-        if self.fill is not None and len(self.bases()) < 2:
+        if self.base is None and self.fill is None:
+            raise ValueError("base and fill are both missing; name a base to serve")
+        if self.base is not None and self.fill is not None and len(self.bases()) < 2:
             raise ValueError(f"base and fill are both called {next(iter(self.bases()))}; rename one of the folders")
         if self.journal is None and "://" in self.storage:
             raise ValueError(f"storage {self.storage} is no folder; name one for the jobs with journal=...")
@@ -104,21 +107,24 @@ class AppArgs(Limits):
 
     @classmethod
     def of(cls, config: RunConfig, adapter: str, tracking: str | None, **others: Any) -> "AppArgs":
-        """The application that a run's configuration asks for, with `others` of its arguments."""
+        """The application that a run's configuration asks for, with `others` of its arguments.
+
+        The base is sent by its name: a job's checkout and a replica's may lie at different places.
+        """
         served = config.serve.model_dump(include={"steps", "max_pixels", "max_side_ratio", "max_body_bytes"})
-        return cls(
-            storage=config.storage, base=config.base, adapter=adapter, tracking=tracking, model=config.model,
-            **served, **others,
-        )  # fmt: skip
+        analogies = {"base": config.base, "adapter": adapter}
+        told = {"base": None, "fill": config.base, "fill_adapter": adapter}
+        paints = told if is_fill(config.base_folder(), config.model) else analogies
+        return cls(storage=config.storage, tracking=tracking, model=config.model, **{**served, **paints, **others})
 
     def bases(self) -> dict[str, str]:
-        """What each base that is served is loaded from, by its name for people; that of analogies first."""
+        """What each base that is served is loaded from, by its name for people; `fill` last."""
         folders = [RunConfig(base=base).base_folder() for base in (self.base, self.fill) if base is not None]
         return {_name(folder): folder for folder in folders}
 
     def default_adapter(self, base: str) -> str | None:
         """Folder or registry name of the adapter that a base has unless a request names another."""
-        if base != next(iter(self.bases())):
+        if self.fill is not None and base == list(self.bases())[-1]:
             return self.fill_adapter and _source(self.fill_adapter)
         return _source(self.adapter or str(Path(self.storage, "adapter")))
 

@@ -74,12 +74,11 @@ class Catalog:
             self._watch.result()  # raises what ended it
 
     def _fill(self) -> str | None:
-        return list(self._own)[1] if self._args.fill is not None else None
+        return list(self._own)[-1] if self._args.fill is not None else None
 
     def _default(self, examples: bool) -> ServedModel:
-        analogies, *others = self._own
-        base = analogies if examples or not others else others[0]
-        if base == analogies and not examples:
+        base = next(iter(self._own)) if examples else list(self._own)[-1]
+        if not examples and base != self._fill():
             return self._own[base][0]
         source = self._args.default_adapter(base)
         if source is None or not source.startswith("models:/"):

@@ -8,10 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.platform.expressions import expressions, gather, metrics
+from viral.config import RunConfig, TrackingConfig
+from viral.storage import Storage
+from viral.tracking_server import tracking_server
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -46,13 +51,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator:
     cluster.shutdown()
 
 
-def start(job: str, storage: Path, address: str | None, *words: str) -> subprocess.Popen[bytes]:
+def start(job: str, storage: Path | str, address: str | None, *words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **({} if address is None else {"RAY_ADDRESS": address})}
     command = [sys.executable, str(ROOT / "jobs" / job), str(ROOT / "jobs/configs/tiny.yaml"), f"storage={storage}"]
     return subprocess.Popen([*command, *SMALL, *words], env=environment, cwd=ROOT)
 
 
-def run(job: str, storage: Path, address: str | None, *words: str) -> None:
+def run(job: str, storage: Path | str, address: str | None, *words: str) -> None:
     assert start(job, storage, address, *words).wait(900) == 0
 
 
@@ -112,6 +117,39 @@ def test_nodes_that_die_change_nothing_and_stages_stay_where_they_belong(cluster
     assert weights
     for name in (*COMPARED, *weights):
         assert (disturbed / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """Address of a folder in an object store."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urlopen(Request(f"http://{host}:{port}/bucket", method="PUT")).close()
+    yield f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
+    server.stop()
+
+
+@pytest.mark.timeout(1800)
+def test_nodes_that_share_no_folder_train_on_shards_of_their_own_copies(cluster, bucket: str, tmp_path: Path) -> None:
+    alone, caches = tmp_path / "alone", [tmp_path / name for name in ("first", "second")]
+    for cache in caches:
+        cache.mkdir()
+        cluster.add_node(num_cpus=1, labels={"stage": "train"}, env_vars={"TMPDIR": str(cache)})  # one worker each
+    cluster.add_node(num_cpus=2, labels={"stage": "data"})
+    with tracking_server(RunConfig(storage=str(tmp_path), tracking=TrackingConfig(port=5632))) as uri:
+        for job in ("generate_dataset.py", "train_adapter.py"):
+            run(job, bucket, cluster.address, *PLACES, f"tracking.uri={uri}")
+    for job in ("generate_dataset.py", "train_adapter.py"):
+        run(job, alone, None)
+    for cache in caches:
+        (kept,) = cache.glob("viral-cache-*")
+        assert any(kept.iterdir()), "a worker read shards without a copy of them"
+    trained = Storage(bucket).join("adapter")
+    weights = [name for name in trained.list() if name.endswith(".safetensors")]
+    assert weights
+    for name in weights:
+        assert trained.read(name) == (alone / "adapter" / name).read_bytes(), name
 
 
 @pytest.mark.timeout(900)

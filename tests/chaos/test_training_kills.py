@@ -22,7 +22,8 @@ from viral.storage import Storage
 from viral.tracking_server import tracking_server
 
 ROOT = Path(__file__).parents[2]
-KILLS = 5
+LOGGED_BEFORE_KILL = (0, 1, 1, 1, 2)
+"""Times that a run has told its loss before it is killed, soon after; at 0 it is killed while it starts."""
 SMALL = [
     "train.steps=60", "train.save_every=5", "train.log_every=5", "train.ema=0.9", "data.train_crops=24",
     "data.test_crops=40", "data.tasks=[negative, low_light]", "train.max_failures=20", "tracking.port=5612",
@@ -60,10 +61,15 @@ def copy_of(whole: Path, storage: Path) -> Path:
     return storage
 
 
+def lines(storage: Path) -> list[dict[str, float]]:
+    """What the run has told of itself so far."""
+    file = storage / "train/metrics.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 def losses(storage: Path) -> dict[int, str]:
     """The loss curve, exactly."""
-    lines = map(json.loads, (storage / "train/metrics.jsonl").read_text().splitlines())
-    return {line["step"]: float(line["loss"]).hex() for line in lines}
+    return {line["step"]: float(line["loss"]).hex() for line in lines(storage)}
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +83,24 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("half", ["first", "second"])
 def test_ten_kills_of_the_whole_job_change_no_bit(undisturbed: Path, tmp_path: Path, half: str) -> None:
     storage, dice = copy_of(undisturbed, tmp_path / "killed"), random.Random(time.time_ns())
-    for _ in range(KILLS):
-        process, moment = start(storage), dice.uniform(10, 90)
-        try:
-            process.wait(moment)
-        except subprocess.TimeoutExpired:
-            print(f"killed after {moment:.0f} s, steps {sorted(losses(storage)) if curve(storage) else 'none'}")
-            kill_tree(process)
+    for logged in dice.sample(LOGGED_BEFORE_KILL, len(LOGGED_BEFORE_KILL)):
+        process = start(storage)
+        if logged:
+            wait_for_lines(process, storage, len(lines(storage)) + logged)
+        time.sleep(dice.uniform(0, 3 if logged else 30))
+        assert process.poll() is None, "the run ended before it could be killed"
+        print(f"killed after {logged} more lines, at steps {[line['step'] for line in lines(storage)]}")
+        kill_tree(process)
     assert start(storage).wait() == 0
     assert losses(storage) == losses(undisturbed)
     assert (storage / LAST).read_bytes() == (undisturbed / LAST).read_bytes()
+
+
+def wait_for_lines(process: subprocess.Popen[bytes], storage: Path, count: int) -> None:
+    """Until the run's own file of losses has `count` lines."""
+    while len(lines(storage)) < count:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.1)
 
 
 @pytest.mark.timeout(3600)
@@ -94,7 +108,7 @@ def test_kills_of_workers_change_no_bit_and_end_no_job(undisturbed: Path, tmp_pa
     storage = copy_of(undisturbed, tmp_path / "workers")
     process, kills = start(storage), 0
     while process.poll() is None and kills < 3:
-        before = len(losses(storage)) if curve(storage) else 0
+        before = len(lines(storage))
         worker = worker_of(psutil.Process(process.pid))
         if worker is not None and before > kills:
             worker.kill()
@@ -103,10 +117,6 @@ def test_kills_of_workers_change_no_bit_and_end_no_job(undisturbed: Path, tmp_pa
     assert process.wait() == 0 and kills
     assert losses(storage) == losses(undisturbed)
     assert (storage / LAST).read_bytes() == (undisturbed / LAST).read_bytes()
-
-
-def curve(storage: Path) -> bool:
-    return (storage / "train/metrics.jsonl").exists()
 
 
 @pytest.mark.timeout(3600)
@@ -131,7 +141,7 @@ def test_a_tracking_server_that_is_silent_for_a_minute_gets_all_curves_later(und
     with tracking_server(RunConfig(storage=str(storage), tracking=TrackingConfig(port=5613))) as uri:
         server = json.loads((storage / "mlflow/server.json").read_text())["pid"]
         process = start(storage, f"tracking.uri={uri}")
-        while process.poll() is None and not curve(storage):
+        while process.poll() is None and not lines(storage):
             time.sleep(0.5)
         os.killpg(server, signal.SIGSTOP)
         time.sleep(60)

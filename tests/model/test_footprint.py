@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from viral.config import SHIPPED_BASE, AdapterConfig, RunConfig, resolve
 from viral.model.adapter import add_adapter, balance_loss
-from viral.model.architecture import count_parameters, read_architecture
+from viral.model.architecture import read_architecture
+from viral.model.empty import count_parameters
 from viral.model.footprint import (
     GB,
     PAINTING_CHANGES,

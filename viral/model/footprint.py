@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from viral.config import Card, RunConfig
-from viral.model.architecture import Architecture, count_parameters, read_architecture
+from viral.model.architecture import Architecture, read_architecture
+from viral.model.empty import count_parameters
 from viral.model.trace import Cost, Pass, decoding_bytes, trace
 
 GB = 1e9

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from viral.config import AdapterConfig
 from viral.model.adapter import add_adapter, balance_loss
-from viral.model.architecture import build_empty
+from viral.model.empty import build_empty
 from viral.model.flux import FluxText, predict_flux_velocity
 from viral.model.frame_conv import use_frame_convs
 from viral.model.roles import use_role_rope
