@@ -42,6 +42,12 @@ def test_replica_of_another_checkout_finds_its_own_shipped_base(monkeypatch, tmp
     assert sent.bases() == {"tiny": str(tmp_path)}
 
 
+def test_fill_base_of_a_run_is_served_alone_with_its_adapter(fill_base):
+    args = AppArgs.of(RunConfig(base=str(fill_base), storage="run"), "models:/icedit@champion", "http://mlflow")
+    assert args.bases() == {fill_base.name: str(fill_base)}
+    assert args.default_adapter(fill_base.name) == "models:/icedit@champion"
+
+
 def test_server_beyond_loopback_is_configured_with_keys():
     config = yaml.safe_load(ray_service()["spec"]["serveConfigV2"])
     assert config["http_options"]["host"] != "127.0.0.1"
@@ -59,6 +65,7 @@ def test_kubernetes_waits_longer_than_a_request_may_take():
     ("arguments", "names"),
     [
         ({}, {"Editor", "Ingress", "Journal"}),
+        ({"base": None, "fill": "fill"}, {"Editor", "Ingress", "Journal"}),
         ({"fill": "fill", "judge": "vlm"}, {"Editor", "FillEditor", "Ingress", "Journal", "Judge"}),
     ],
 )
@@ -72,6 +79,7 @@ def test_application_has_a_deployment_for_each_part(arguments, names):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        ({"base": None}, "name a base"),
         ({"storage": "s3://bucket/run"}, "journal="),
         ({"model": {"offload": "model"}}, "quantise"),
         ({"min_editors": 2}, "below min_editors"),
