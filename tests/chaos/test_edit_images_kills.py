@@ -1,30 +1,19 @@
 """The batch job, killed at random moments with everything it started, ends as if it had not been."""
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.chaos.kills import kill_tree
 
 JOB = Path(__file__).parents[2] / "jobs" / "edit_images.py"
 PICTURES, KILLS = 60, 4
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the driver and all that it started, as a machine that loses power does."""
-    for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        try:
-            os.kill(member.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
 
 
 def files(place: Path) -> dict[str, bytes]:

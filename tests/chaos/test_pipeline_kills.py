@@ -1,15 +1,14 @@
 """The whole pipeline, killed at random moments with everything it started, ends as if it had not been."""
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.chaos.kills import kill_tree
 
 ROOT = Path(__file__).parents[2]
 KILLS = 3
@@ -24,17 +23,6 @@ def start(storage: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "jobs/run_pipeline.py"), str(ROOT / "jobs/configs/tiny.yaml")]
     ports = ["tracking.port=5611", "serve.port=8611"]
     return subprocess.Popen([*command, f"storage={storage}", *ports, *SMALL], start_new_session=True)
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the driver and all that it started, as a machine that loses power does."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        try:
-            os.kill(member.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
 
 
 @pytest.mark.timeout(3600)

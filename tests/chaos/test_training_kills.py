@@ -17,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
+from tests.chaos.kills import kill_tree
 from viral.config import RunConfig, TrackingConfig
 from viral.storage import Storage
 from viral.tracking_server import tracking_server
@@ -35,17 +36,6 @@ Choose = Callable[[psutil.Process], psutil.Process | None]
 def start(storage: Path | str, *more: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "jobs/train_adapter.py"), str(ROOT / "jobs/configs/tiny.yaml")]
     return subprocess.Popen([*command, f"storage={storage}", *SMALL, *more], start_new_session=True, stderr=stderr)
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the driver and all that it started, as a machine that loses power does."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        try:
-            os.kill(member.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
 
 
 def worker_of(driver: psutil.Process) -> psutil.Process | None:
