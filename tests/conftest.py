@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -91,6 +92,19 @@ def ray_cluster() -> Iterator[None]:
 
     with connect(RunConfig()):
         yield
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """Address of a folder in a real S3 server's bucket, moto's."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urlopen(Request(f"http://{host}:{port}/bucket", method="PUT")).close()
+    yield f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
+    server.stop()
 
 
 class ChatServer:

@@ -5,12 +5,9 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from viral.storage import (
     Manifest,
@@ -136,18 +133,6 @@ def test_an_object_store_is_read_through_a_local_copy(tmp_path: Path, monkeypatc
     assert storage.local("shard", sha256).read_bytes() == b"remote"  # a broken copy is fetched again
     with pytest.raises(ValueError, match="object store"):
         storage.folder()
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """Address of a bucket of moto's S3 server."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    urlopen(Request(f"{address}/bucket", method="PUT")).close()
-    yield f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
-    server.stop()
 
 
 def test_a_bucket_holds_what_a_folder_holds(bucket: str) -> None:

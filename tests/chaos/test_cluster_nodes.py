@@ -8,10 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.platform.expressions import expressions, gather, metrics
 from viral.config import RunConfig, TrackingConfig
@@ -117,17 +115,6 @@ def test_nodes_that_die_change_nothing_and_stages_stay_where_they_belong(cluster
     assert weights
     for name in (*COMPARED, *weights):
         assert (disturbed / name).read_bytes() == (undisturbed / name).read_bytes(), name
-
-
-@pytest.fixture
-def bucket() -> Iterator[str]:
-    """Address of a folder in an object store."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    urlopen(Request(f"http://{host}:{port}/bucket", method="PUT")).close()
-    yield f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
-    server.stop()
 
 
 @pytest.mark.timeout(1800)

@@ -10,12 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 from mlflow import MlflowClient
-from moto.server import ThreadedMotoServer
 
 from tests.chaos.kills import kill_tree
 from viral.config import RunConfig, TrackingConfig
@@ -177,16 +175,10 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(undisturbed:
 
 @pytest.mark.timeout(3600)
 def test_a_run_on_an_object_store_learns_the_same_and_writes_nothing_elsewhere(
-    undisturbed: Path, tmp_path: Path
+    undisturbed: Path, bucket: str, tmp_path: Path
 ) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    urlopen(Request(f"http://{host}:{port}/bucket", method="PUT")).close()
-    address = f"s3://key:secret@bucket/run?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
     with tracking_server(RunConfig(storage=str(tmp_path), tracking=TrackingConfig(port=5614))) as uri:
-        assert start(address, f"tracking.uri={uri}").wait() == 0
-    train = Storage(address).join("train")
+        assert start(bucket, f"tracking.uri={uri}").wait() == 0
+    train = Storage(bucket).join("train")
     assert train.join("checkpoints").read(LAST.rpartition("/")[2]) == (undisturbed / LAST).read_bytes()
-    assert {"card.json", "README.md"} <= set(Storage(address).join("adapter").list())
-    server.stop()
+    assert {"card.json", "README.md"} <= set(Storage(bucket).join("adapter").list())
