@@ -1,4 +1,4 @@
-"""Edits told in words: what the base model learns to do before it ever sees an analogy.
+"""Edits told in words: what the base model learns to do before the adapter learns analogies.
 
 An edit maps a picture to (before, after, words, kind): `words` say all that is needed, `kind` names the edit but
 leaves out its parameter, which then has to be read from an example image.
