@@ -102,6 +102,16 @@ def test_parameters_images_and_data_land_in_the_run(tracker: Tracker, tmp_path: 
     assert any("validation+step+150" in path for path in images)
 
 
+def test_parameter_of_a_resumed_run_keeps_its_first_value_and_tells_the_latest(tracker: Tracker) -> None:
+    from mlflow import MlflowClient
+
+    for workers, told in ((2, None), (1, "1"), (2, "2")):
+        tracker.log_params({"train.workers": workers, "train.rank": 4})
+        data = MlflowClient(tracker.uri).get_run(tracker.run_id).data
+        assert (data.params["train.workers"], data.params["train.rank"]) == ("2", "4")
+        assert (data.tags.get("train.workers"), data.tags.get("train.rank")) == (told, None)
+
+
 def test_the_same_adapter_is_registered_once_and_resolved_by_alias(tracker: Tracker) -> None:
     version = register_version(tracker.uri, "model", tracker.run_id, SHA)
     assert register_version(tracker.uri, "model", tracker.run_id, SHA) == version

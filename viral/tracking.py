@@ -16,7 +16,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import Model, ModelSignature
@@ -90,11 +90,21 @@ class Tracker:
         return cls(uri, run_id)
 
     def log_params(self, params: dict[str, Any]) -> None:
-        """Log parameters; the same ones again change nothing."""
-        items = [Param(key, str(value)) for key, value in params.items()]
+        """Log parameters; the same ones again change nothing.
+
+        MLflow lets no parameter change: one that does, as the number of workers of a resumed run may, keeps its first
+        value and has the latest as a tag of its name.
+        """
+        told = {key: str(value) for key, value in params.items()}
         with _client(self.uri) as client:
-            for start in range(0, len(items), PARAMS_PER_CALL):
-                client.log_batch(self.run_id, params=items[start : start + PARAMS_PER_CALL])
+            there = client.get_run(self.run_id).data
+            new = [Param(key, value) for key, value in told.items() if key not in there.params]
+            for start in range(0, len(new), PARAMS_PER_CALL):
+                client.log_batch(self.run_id, params=new[start : start + PARAMS_PER_CALL])
+            latest = {**there.params, **there.tags}
+            changed = [RunTag(key, value) for key, value in told.items() if latest.get(key, value) != value]
+            if changed:
+                client.log_batch(self.run_id, tags=changed)
 
     def log_lines(self, lines: list[dict[str, Any]]) -> None:
         """Log lines of figures, each with its `step` and `time` in seconds; a line sent twice counts once."""
