@@ -18,6 +18,7 @@ from viral.evaluation.crops import PictureTable, choose_crops
 from viral.evaluation.summary import EvaluationSummary
 from viral.model.architecture import is_fill
 from viral.storage import Storage
+from viral.tasks import describe_task
 
 PARTS = {"A": "example_source.png", "A′": "example_target.png", "B": "query.png"}
 ANSWER, KEY = "answer.png", "request.txt"
@@ -58,7 +59,8 @@ def choose_question(config: RunConfig, task: str) -> Question:
     query = table[crop.row]
     shown = {} if alone else {"A": table[crop.example].source, "A′": table[crop.example].target}
     pictures = {name: encode_png(np.asarray(picture)) for name, picture in {**shown, "B": query.source}.items()}
-    return Question(pictures, query.instruction if alone else None)
+    said = query.instruction or describe_task(task, config.tasks).instruction
+    return Question(pictures, said if alone else None)
 
 
 def ask(url: str, question: Question, seed: int) -> bytes:

@@ -37,8 +37,8 @@ print(sum(node["Alive"] for node in ray.nodes()) - 1)
 
 def description(port: int) -> dict:
     """A cluster whose nodes are processes of this machine; Ray's scheduling of them is the real one."""
-    types = {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+    types = {  # the provider calls its head so, whatever is said here
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "data": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": 2},
     }
     provider = {
@@ -51,7 +51,7 @@ def description(port: int) -> dict:
         "upscaling_speed": 1.0,
         "idle_timeout_minutes": IDLE_MINUTES,
         "available_node_types": types,
-        "head_node_type": "head",
+        "head_node_type": "ray.head.default",
         "provider": provider,
         "file_mounts_sync_continuously": False,
     }
