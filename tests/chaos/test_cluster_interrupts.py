@@ -30,6 +30,11 @@ def left(home: Path) -> list[str]:
     return found
 
 
+def heed_interrupts() -> None:
+    """As in a terminal: a shell makes its jobs in the background, and what they start, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("moment", ["== starting", "== pairs", "== training", "training: 10/"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -39,6 +44,7 @@ def test_interrupted_pipeline_leaves_no_process(tmp_path: Path, moment: str, num
     with subprocess.Popen(
         [*command, f"storage={tmp_path / 'run'}", *SMALL],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=heed_interrupts,
     ) as job:  # fmt: skip
         assert job.stdout is not None
         told = []
