@@ -32,7 +32,7 @@ def left(home: Path) -> list[str]:
 
 def heed_interrupts() -> None:
     """As in a terminal: a shell makes its jobs in the background, and what they start, deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.timeout(900)
