@@ -90,21 +90,14 @@ class Tracker:
         return cls(uri, run_id)
 
     def log_params(self, params: dict[str, Any]) -> None:
-        """Log parameters; the same ones again change nothing.
-
-        MLflow lets no parameter change: one that does, as the number of workers of a resumed run may, keeps its first
-        value and has the latest as a tag of its name.
-        """
-        told = {key: str(value) for key, value in params.items()}
+        """Log parameters; one that has changed since, which MLflow forbids, keeps its first value and is a tag too."""
         with _client(self.uri) as client:
             there = client.get_run(self.run_id).data
-            new = [Param(key, value) for key, value in told.items() if key not in there.params]
+            new = [Param(key, str(value)) for key, value in params.items() if key not in there.params]
             for start in range(0, len(new), PARAMS_PER_CALL):
                 client.log_batch(self.run_id, params=new[start : start + PARAMS_PER_CALL])
-            latest = {**there.params, **there.tags}
-            changed = [RunTag(key, value) for key, value in told.items() if latest.get(key, value) != value]
-            if changed:
-                client.log_batch(self.run_id, tags=changed)
+            latest = {key: str(value) for key, value in params.items()} | there.params | there.tags
+            client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in params.items() if latest[k] != str(v)])
 
     def log_lines(self, lines: list[dict[str, Any]]) -> None:
         """Log lines of figures, each with its `step` and `time` in seconds; a line sent twice counts once."""
