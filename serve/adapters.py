@@ -27,9 +27,8 @@ class Adapters:
     def __init__(self, base: str, config: ModelConfig, device: str, dtype: torch.dtype | None, keep: int) -> None:
         """Load the base; at most `keep` adapters stay in memory, the one unused for longest goes."""
         self._base, self._config, self._keep = base, config, keep
-        self.bare = (InstructEditor if is_fill(base, config) else Editor).load(
-            base, device=device, dtype=dtype, config=config
-        )
+        editor = InstructEditor if is_fill(base, config) else Editor
+        self.bare = editor.load(base, device=device, dtype=dtype, config=config)
         self.base_sha256 = base_hash(base, config)
         self._loaded: OrderedDict[Path, AnyEditor] = OrderedDict()
 

@@ -2,8 +2,8 @@
 
 Half of the samples edit one image. Half see three images, an example pair and the image to edit, as multi-reference
 edit models do; there the words name the kind of edit and its parameter (a colour, a strength) has often to be read
-off the example. Words are dropped from a tenth of all samples, as guidance needs. Reading the kind
-of edit off the example is what the adapter learns.
+off the example. Words are dropped from a tenth of all samples, as guidance needs. Reading the kind of edit off the
+example is what the adapter learns.
 """
 
 import time
