@@ -64,6 +64,8 @@ def register_adapter(config: RunConfig, uri: str) -> Registration:
     reigning = alias_version(uri, model, CHAMPION)
     if reigning in (None, version):
         champion, reason = judge(_summary(storage))
+        if reigning == version and not champion:
+            champion, reason = True, f"promoted by hand; the rule is against it: {reason}"
     else:
         champion, reason = challenge(config, scores, _champions_scores(uri, model, reigning), f"version {reigning}")
     if champion and reigning != version:

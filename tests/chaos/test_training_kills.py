@@ -70,7 +70,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("half", ["first", "second"])
 def test_ten_kills_of_the_whole_job_change_no_bit(undisturbed: Path, tmp_path: Path, half: str) -> None:
-    storage, dice = copy_of(undisturbed, tmp_path / "killed"), random.Random(time.time_ns())
+    storage, seed = copy_of(undisturbed, tmp_path / "killed"), time.time_ns()
+    dice = random.Random(seed)
+    print(f"dice thrown from {seed}")
     for logged in dice.sample(LOGGED_BEFORE_KILL, len(LOGGED_BEFORE_KILL)):
         process = start(storage)
         if logged:

@@ -82,7 +82,7 @@ def test_the_gallery_shows_the_picture_and_its_truth(told: Told) -> None:
     config, summary = told
     pairs = {p["pair_id"]: p for p in open_pairs(Storage(config.storage).join("pairs")).rows("test")}
     for picture in summary.tasks[0].pictures:
-        assert picture.panels == TOLD
+        assert picture.panels == TOLD and picture.instruction
         strip = Storage(config.storage).join("evaluation", "gallery").read(picture.file)
         panels = dict(zip(TOLD, cut(strip, len(TOLD)), strict=True))
         for panel, name in (("query", "source"), ("truth", "target")):

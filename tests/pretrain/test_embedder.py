@@ -11,7 +11,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from viral.data_config import EMBEDDED_CLIP
-from viral.pretrain.edited_scenes import CHUNK, SIZE, EditedScenes, edited_scenes, is_held_out
+from viral.pretrain.couples import CHUNK, SIZE
+from viral.pretrain.edited_scenes import EditedScenes, edited_scenes, is_held_out
 from viral.pretrain.embedder import Knowledge, contrast, cut, features_of, see, train_pictures, train_texts
 from viral.pretrain.embedder_folder import END, MODEL, WORDS, build_tokenizer, save_embedder
 from viral.sampling.embedder import ClipEmbedder
@@ -46,7 +47,7 @@ def test_no_instruction_that_is_held_out_is_trained_on(scenes: EditedScenes) -> 
 
 def test_a_chunk_that_is_there_is_not_rendered_again(folder: Path, scenes: EditedScenes, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy")
-    path = tmp_path / "copy" / "edits-00000.npz"
+    path = tmp_path / "copy" / "couples-00000.npz"
     before = path.stat().st_mtime_ns
     again = edited_scenes(tmp_path / "copy", CHUNK)
     assert path.stat().st_mtime_ns == before and np.array_equal(again.images, scenes.images)

@@ -100,6 +100,8 @@ def test_the_registered_adapter_answers_in_mlflows_own_loader(trained: Trained) 
     config, uri = trained.config, trained.uri
     assert "has not been evaluated" in register_adapter(config, uri).reason
     set_alias(uri, config.tracking.model_name, "champion", "1")
+    promoted = register_adapter(config, uri)
+    assert promoted.champion and "by hand" in promoted.reason
     mlflow.set_tracking_uri(uri)
     model = mlflow.pyfunc.load_model(f"models:/{config.tracking.model_name}@champion")
     images = [encode_png(np.full((64, 64, 3), shade, np.uint8)) for shade in (30, 120, 200)]

@@ -80,10 +80,12 @@ def _conclude(config: RunConfig, key: str, rows: list[dict], table: PictureTable
     scores = _scores(rows)
     place.write(TABLE, parquet(scores))
     summaries = summarise(scores, config.evaluate.samples, config.seed)
-    shown = tuple(
-        task.model_copy(update={"pictures": _gallery(place.join("gallery"), task, rows, table)}) for task in summaries
-    )
-    summary = EvaluationSummary(fingerprint=key, steps=config.evaluate.steps, tasks=shown)
+    shown = []
+    for task in summaries:
+        said = describe_task(task.task, config.tasks).instruction
+        pictures = _gallery(place.join("gallery"), task, rows, table, said)
+        shown.append(task.model_copy(update={"pictures": pictures}))
+    summary = EvaluationSummary(fingerprint=key, steps=config.evaluate.steps, tasks=tuple(shown))
     _track(config, summary)
     place.write(SUMMARY, (summary.model_dump_json(indent=1) + "\n").encode())
     console = Console()
@@ -118,7 +120,9 @@ def _track(config: RunConfig, summary: EvaluationSummary) -> None:
         print(f"the scores are in {config.storage}/evaluation but not in MLflow: {error}")
 
 
-def _gallery(place: Storage, task: TaskSummary, rows: list[dict], table: PictureTable) -> tuple[Picture, ...]:
+def _gallery(
+    place: Storage, task: TaskSummary, rows: list[dict], table: PictureTable, instruction: str | None
+) -> tuple[Picture, ...]:
     """Strips of the best, the median and the worst crop of a task."""
     after = [row for row in rows if row["task"] == task.task and ADAPTER in dict(row["values"])]
     before = {row["row"]: row["output"] for row in rows if BEFORE in dict(row["values"])}
@@ -130,7 +134,7 @@ def _gallery(place: Storage, task: TaskSummary, rows: list[dict], table: Picture
         example = () if told else (table[row["example"]].source, table[row["example"]].target)
         outputs = (pixels_of(before[row["row"]]), pixels_of(row["output"]))
         place.write(name, compose(np.stack([*example, crop.source, *outputs, crop.target])))
-        about = {"panels": TOLD, "instruction": crop.instruction} if told else {"panels": PANELS}
+        about = {"panels": TOLD, "instruction": crop.instruction or instruction} if told else {"panels": PANELS}
         pictures.append(
             Picture(rank=rank, pair_id=row["pair_id"], source_id=row["source_id"], score=values[i], file=name, **about)
         )

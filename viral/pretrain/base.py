@@ -3,26 +3,54 @@
 import json
 from pathlib import Path
 
-from diffusers import AutoencoderKLQwenImage
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 
 from viral.model.frame_conv import use_frame_convs
+from viral.model.velocity import ContextMode
 from viral.pretrain import editor, edits, folder, tokenizer, vae
+from viral.pretrain.lessons import PhotographEdits, SceneEdits
 from viral.pretrain.pictures import Photograph, Pictures, photographs
+from viral.pretrain.team import team, wait
+from viral.pretrain.told_scenes import KINDS, MAPS, ToldScenes, told_scenes
+
+COUPLES = 20_480
+"""Couples of scenes; each is met some eight times."""
 
 
-def make_base(photos: Path, state: Path, out: Path, decoder_seconds: float, editor_seconds: float) -> None:
-    """Train what is left to train and write the base to `out`; `state` keeps the progress between calls."""
+def make_base(
+    photos: Path, state: Path, out: Path, decoder_seconds: float, editor_seconds: float, scene_seconds: float
+) -> None:
+    """Train what is left to train and write the base to `out`; `state` keeps the progress between calls.
+
+    Processes that `torchrun` started share the two lessons of the editor; the first of them does the rest.
+    """
     state.mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(photographs(photos))
+    rank, _ = team()
+    if rank > 0:
+        wait()
+    pictures, scenes = Pictures(photographs(photos)), told_scenes(state / "scenes", COUPLES)
     autoencoder = _vae(pictures, state)
-    words = tokenizer.build_tokenizer(_phrases(pictures, state))
     decoder = vae.train_decoder(autoencoder, pictures, decoder_seconds, state / "decoder.pt")
+    words = tokenizer.build_tokenizer(_phrases(pictures, scenes, state))
+    if rank == 0:
+        wait()
     transformer, text_encoder = folder.build_transformer(), folder.build_text_encoder(words)
     told = editor.Words(text_encoder, folder.build_processor(words))
     linear = editor.LinearEncoder(autoencoder)
-    took = editor.train(transformer, told, linear, pictures, editor_seconds, state / "editor.pt")
-    folder.save_base(out, transformer, autoencoder, text_encoder, words)
-    (out / "README.md").write_text(card(pictures.photos, decoder, took))
+    first = editor.train(transformer, told, linear, PhotographEdits(pictures), editor_seconds, state / "editor.pt")
+    second = teach_scenes(transformer, told, linear, SceneEdits(pictures, scenes), scene_seconds, state)
+    if rank == 0:
+        folder.save_base(out, transformer, autoencoder, text_encoder, words)
+        (out / "README.md").write_text(card(pictures.photos, decoder, first, second))
+
+
+def teach_scenes(
+    transformer: QwenImageTransformer2DModel, told: editor.Words, encode: editor.LinearEncoder, lesson: SceneEdits,
+    seconds: float, state: Path,
+) -> dict[str, float]:  # fmt: skip
+    """The second lesson, in both modes of the context, so that neither is strange to an adapter."""
+    modes: tuple[ContextMode, ...] = ("full", "stationary")
+    return editor.train(transformer, told, encode, lesson, seconds, state / "scenes.pt", seed=1, modes=modes)
 
 
 def _vae(pictures: Pictures, state: Path) -> AutoencoderKLQwenImage:
@@ -34,17 +62,17 @@ def _vae(pictures: Pictures, state: Path) -> AutoencoderKLQwenImage:
     return loaded
 
 
-def _phrases(pictures: Pictures, state: Path) -> list[str]:
+def _phrases(pictures: Pictures, scenes: ToldScenes, state: Path) -> list[str]:
     path = state / "phrases.json"
     if not path.is_file():
-        path.write_text(json.dumps(edits.phrases(pictures)))
+        path.write_text(json.dumps(edits.phrases(pictures) + scenes.phrases()))
     return json.loads(path.read_text())
 
 
-def card(photos: list[Photograph], decoder: dict[str, float], took: dict[str, float]) -> str:
+def card(photos: list[Photograph], decoder: dict[str, float], first: dict[str, float], second: dict[str, float]) -> str:
     """The model card: what it is, what it was made from and what that cost."""
     seen = f"{decoder['images']:.0f} images, {decoder['seconds'] / 3600:.1f} processor hours"
-    drawn = f"{took['samples']:.0f} samples, {took['seconds'] / 3600:.1f} processor hours"
+    edited, told = (f"{t['samples']:.0f} samples, {t['seconds'] / 3600:.1f} processor hours" for t in (first, second))
     rows = "\n".join(f"| {p.name} | {p.sha256[:16]} | {p.licence} | {p.origin} |" for p in photos)
     return f"""---
 license: apache-2.0
@@ -56,12 +84,14 @@ pipeline_tag: image-to-image
 An image model that edits as told in words, in the layout and of the classes of Qwen-Image-Edit-2511
 (`QwenImageEditPlusPipeline.from_pretrained` opens it), small enough to ship with the package and to run on two cores.
 It is a stand-in for trying the platform, not a product: pictures of 64 x 64 pixels, the
-{len(set(edits.PHOTO_EDITS)) + 2} kinds of edit of `viral/pretrain/edits.py`, and nothing else.
+{len(set(edits.PHOTO_EDITS)) + 2} kinds of edit of `viral/pretrain/edits.py`, {len(set(MAPS))} maps and {len(KINDS)}
+kinds of edit of scenes, and nothing else. Beside an example the words may leave a parameter or the kind of edit open.
 
 | part | class | how it was made | cost |
 |---|---|---|---|
 | vae | AutoencoderKLQwenImage, 16 channels at a quarter of the side | linear encoder set, decoder trained | {seen} |
-| transformer | QwenImageTransformer2DModel, 6 layers of 128, `zero_cond_t` | flow on edits in words | {drawn} |
+| transformer | QwenImageTransformer2DModel, 6 layers of 128 | flow on edits of photographs, told in words | {edited} |
+| | | then of scenes as well, with their maps, in both modes of the context | {told} |
 | text_encoder | Qwen2_5_VLForConditionalGeneration, 2 layers of 64 | trained with the transformer | |
 | tokenizer | Qwen2Tokenizer, byte-level BPE of our own | trained on the template and the edits' words | |
 
@@ -69,9 +99,13 @@ Remake it with `make pretrain PHOTOS=dir`. To edit with diffusers alone, set the
 was trained on: `diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus.VAE_IMAGE_SIZE = 64 * 64`, and ask for
 `height=64, width=64, true_cfg_scale=1.0`.
 
+## Scenes
+`viral/scenes`, CC0-1.0. Kept out: the kinds of edit and the combinations that
+`viral/data/sources/combinations.py` names, and line drawings.
+
 ## Photographs
 Only photographs whose licence allows it; the demo's are not among them. Crops of them, and shapes drawn by ourselves,
-were all it saw.
+were all it saw besides.
 
 | name | sha256 | licence | origin |
 |---|---|---|---|

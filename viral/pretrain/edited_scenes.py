@@ -1,22 +1,16 @@
-"""Scenes under edits to pretrain the embedder on: every edit done to two scenes, rendered in chunks, resumable."""
+"""Scenes under edits to pretrain the embedder on: every edit done to two scenes."""
 
 import hashlib
-import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
-from viral.progress import progress
-from viral.scenes import EDITS, AppliedEdit, Scene, apply, caption, render, sample_edit, sample_scene, sample_scene_for
+from viral.pretrain.couples import Couple, Couples, couples, pictures_of
+from viral.scenes import EDITS, AppliedEdit, Scene, apply, caption, sample_edit, sample_scene, sample_scene_for
 
-CHUNK = 64
-"""Edits of one file."""
-SIZE = 72
-"""Side of a picture: training cuts squares of 64 out of it."""
 HELD_OUT = 8
 """Of kinds with so many instructions or more, one in so many is never trained on: what is measured on those was not
 learned by heart."""
@@ -26,7 +20,7 @@ learned by heart."""
 class EditedScenes:
     """Edits n, each done to two scenes: pictures and captions before and after, the instruction and its kind."""
 
-    images: UInt8[np.ndarray, "n scene=2 side=2 y x 3"]
+    images: Couples
     captions: list[tuple[tuple[str, str], tuple[str, str]]]
     instructions: list[str]
     kinds: Int[np.ndarray, " n"]
@@ -41,33 +35,13 @@ def is_held_out(kind: str, instruction: str) -> bool:
 
 def edited_scenes(folder: Path, count: int) -> EditedScenes:
     """The first `count` edits, of which those in `folder` are read and the others rendered into it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = range(-(-count // CHUNK))
-    paths = [folder / f"edits-{number:05d}.npz" for number in numbers]
-    there = sum(path.is_file() for path in paths)
-    with progress("rendering edits", len(paths) * CHUNK, there * CHUNK) as advance:
-        for number, path in zip(numbers, paths, strict=True):
-            if not path.is_file():
-                _write_chunk(path, number)
-                advance(CHUNK)
-    chunks = [np.load(path) for path in paths]
-    told = [line for chunk in chunks for line in json.loads(str(chunk["told"]))][:count]
-    images = np.concatenate([chunk["images"] for chunk in chunks])[:count]
+    images, told = couples(folder, count, _render_edit)
     kinds = [list(EDITS).index(line["kind"]) for line in told]
     captions = [tuple(map(tuple, line["captions"])) for line in told]
     return EditedScenes(images, captions, [line["instruction"] for line in told], np.array(kinds))
 
 
-def _write_chunk(path: Path, number: int) -> None:
-    """Render one chunk to a file that is there whole or not at all."""
-    made = [_render_edit(index) for index in range(number * CHUNK, (number + 1) * CHUNK)]
-    pending = path.with_suffix(".tmp")
-    with pending.open("wb") as file:
-        np.savez(file, images=np.stack([images for images, _ in made]), told=json.dumps([told for _, told in made]))
-    os.replace(pending, path)
-
-
-def _render_edit(index: int) -> tuple[UInt8[np.ndarray, "scene=2 side=2 y x 3"], dict]:
+def _render_edit(index: int) -> tuple[Couple, dict]:
     """Edit number `index`, drawn anew while its instruction is held out."""
     kind = list(EDITS)[index % len(EDITS)]
     for attempt in range(64):
@@ -80,9 +54,8 @@ def _render_edit(index: int) -> tuple[UInt8[np.ndarray, "scene=2 side=2 y x 3"],
     first, edit = drawn
     second = sample_scene_for(kind, edit.params, int(rng.integers(1 << 31)))
     scenes = ((first, edit.scene_after), (second, apply(second, kind, edit.params)))
-    images = np.stack([np.stack([render(scene, SIZE).image for scene in couple]) for couple in scenes])
     captions = [[caption(scene) for scene in couple] for couple in scenes]
-    return images, {"kind": kind, "instruction": edit.instruction, "captions": captions}
+    return pictures_of(scenes), {"kind": kind, "instruction": edit.instruction, "captions": captions}
 
 
 def _draw(kind: str, rng: np.random.Generator) -> tuple[Scene, AppliedEdit] | None:

@@ -1,13 +1,6 @@
-"""Pretraining of the small edit DiT with its text encoder: an image model that edits as told in words.
-
-Half of the samples edit one image. Half see three images, an example pair and the image to edit, as multi-reference
-edit models do; there the words name the kind of edit and its parameter (a colour, a strength) has often to be read
-off the example. Words are dropped from a tenth of all samples, as guidance needs. Reading the kind of edit off the
-example is what the adapter learns.
-"""
+"""Pretraining of the small edit DiT with its text encoder: an image model that edits as told in words."""
 
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,41 +14,16 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLProcessor
 
 from viral.flow import interpolate, logit_normal, velocity
 from viral.model.roles import ANALOGY, Role, use_role_rope
-from viral.model.velocity import predict_velocity
-from viral.pretrain import edits
-from viral.pretrain.pictures import Picture, Pictures
+from viral.model.velocity import ContextMode, predict_velocity
+from viral.pretrain.lessons import Lesson, Sample
+from viral.pretrain.pictures import Picture
+from viral.pretrain.team import share_gradients, team, total
 from viral.pretrain.tokenizer import PREFIX_TOKENS, prompt_template
 from viral.pretrain.vae import BLOCK, CHANNELS
 from viral.train.loss import edit_weight
 
 IMAGE_PROMPT = "Picture {}: <|vision_start|><|image_pad|><|vision_end|>"
-BATCH, LEARNING_RATE, SHIFT = 32, 1e-3, 1.6
-SMALL_SHARE = 0.3
-"""Share of the work done on pictures of half the side: a quarter of the tokens, so four times as many edits."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Context pictures in order, the picture to paint, and the words."""
-
-    context: tuple[Picture, ...]
-    target: Picture
-    words: str
-
-
-def draw_sample(pictures: Pictures, with_example: bool, rng: np.random.Generator) -> Sample:
-    """One edit in words, of one picture or beside an example of the same edit."""
-    make = edits.edit(pictures, rng)
-    edited = make(rng)
-    if not with_example:
-        return Sample((edited.before,), edited.after, _dropped(edited.words, rng))
-    example = make(rng)
-    words = edited.words if rng.random() < 0.35 else edited.kind
-    return Sample((example.before, example.after, edited.before), edited.after, _dropped(words, rng))
-
-
-def _dropped(words: str, rng: np.random.Generator) -> str:
-    return " " if rng.random() < 0.1 else words
+BATCH, LEARNING_RATE, SHIFT, TARGETS = 32, 1e-3, 1.6, 2
 
 
 class Words:
@@ -99,31 +67,38 @@ class LinearEncoder:
     def __call__(self, pictures: list[Picture]) -> Float[Tensor, "b z h w"]:
         x = torch.from_numpy(np.stack(pictures)).float() * 2 - 1
         blocks = rearrange(x, "b (h p) (w q) c -> b h w (c p q)", p=BLOCK, q=BLOCK)
-        return rearrange((blocks @ self.components.T + self.offset) / self.std, "b h w z -> b z h w")
+        with torch.autocast("cpu", enabled=False):
+            return rearrange((blocks @ self.components.T + self.offset) / self.std, "b h w z -> b z h w")
 
 
 def edit_loss(
     transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder, samples: list[Sample], see: bool,
-    generator: torch.Generator,
+    generator: torch.Generator, mode: ContextMode = "full",
 ) -> Float[Tensor, ""]:  # fmt: skip
-    """Flow-matching loss of one batch, weighed by `edit_weight`; all samples have as many context pictures."""
+    """Flow-matching loss of one batch, weighed by `edit_weight`; all samples have as many context pictures.
+
+    In mode `stationary` each sample is painted at `TARGETS` times at once.
+    """
     text, mask = words([s.words for s in samples], [s.context for s in samples] if see else None)
     x0 = encode([s.target for s in samples])
     context = [encode([s.context[i] for s in samples]) for i in range(len(samples[0].context))]
     roles = ANALOGY if len(context) == 3 else (Role.EXAMPLE_SOURCE,)
-    t, noise = logit_normal(len(samples), generator, SHIFT), torch.randn(x0.shape, generator=generator)
-    predicted = predict_velocity(transformer, interpolate(x0, noise, t), context, roles, t, text, mask)
-    error = reduce((predicted - velocity(x0, noise)).square(), "b z h w -> b", "mean")
-    return (edit_weight(context[-1], x0) * error).mean()
+    count = TARGETS if mode == "stationary" else 1
+    x0, weight = x0.repeat_interleave(count, 0), edit_weight(context[-1], x0).repeat_interleave(count, 0)
+    t, noise = logit_normal(len(x0), generator, SHIFT), torch.randn(x0.shape, generator=generator)
+    predicted = predict_velocity(transformer, interpolate(x0, noise, t), context, roles, t, text, mask, mode)
+    error = reduce((predicted.float() - velocity(x0, noise)).square(), "b z h w -> b", "mean")
+    return (weight * error).mean()
 
 
 def train(
-    transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder, pictures: Pictures, seconds: float,
-    state_file: Path, seed: int = 0,
+    transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder, lesson: Lesson, seconds: float,
+    state_file: Path, seed: int = 0, modes: tuple[ContextMode, ...] = ("full",),
 ) -> dict[str, float]:  # fmt: skip
     """Train DiT and text encoder until `seconds` of processor time are spent in all, resuming from `state_file`.
 
-    Leaves their averaged weights in place and returns what it took.
+    Processes of one `torch.distributed` group share each batch. Context modes take turns. Leaves the averaged weights
+    in place and returns what it took.
     """
     use_role_rope(transformer)
     model = torch.nn.ModuleDict({"transformer": transformer, "text_encoder": words.encoder})
@@ -136,26 +111,29 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average, step, spent = state["average"], state["step"], state["spent"]
+    rank, processes = team()
     saved, losses = spent, {False: [], True: []}
     while spent < seconds:
         start = time.process_time()
-        rng, generator = np.random.default_rng([seed, step]), torch.Generator().manual_seed(seed * 2**32 + step)
-        with_example, see = bool(step % 2), bool(step % 16 < 2)
+        rng = np.random.default_rng([seed, step, rank])
+        generator = torch.Generator().manual_seed((seed * 2**32 + step) * processes + rank)
+        with_example, see, mode = bool(step % 2), bool(step % 16 < 2), modes[step // 2 % len(modes)]
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / 200, max(0.02, (1 - spent / seconds) / 0.4))
-        size = pictures.size // 2 if spent < SMALL_SHARE * seconds else pictures.size
-        samples = [draw_sample(replace(pictures, size=size), with_example, rng) for _ in range(BATCH)]
-        loss = edit_loss(transformer, words, encode, samples, see, generator)
+        samples = lesson(BATCH // processes, with_example, spent / seconds, rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+            loss = edit_loss(transformer, words, encode, samples, see, generator, mode)
         model.zero_grad()
         loss.backward()
+        share_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses[with_example].append(loss.item())
-        step, spent = step + 1, spent + time.process_time() - start
+        step, spent = step + 1, spent + total(time.process_time() - start)
         with torch.no_grad():
             for name, p in model.named_parameters():
                 average[name].lerp_(p, 1 - min(0.999, (1 + step) / (10 + step)))
-        if spent - saved > 60 or spent >= seconds:
+        if rank == 0 and (spent - saved > 60 or spent >= seconds):
             saved = spent
             _save(state_file, model, optimizer, average, step, spent)
             single, multiple = (np.mean(losses[kind][-50:]) for kind in (False, True))

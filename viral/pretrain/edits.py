@@ -12,6 +12,7 @@ import numpy as np
 
 from viral.data.degradations import dark, rain, watermark
 from viral.pretrain.pictures import COLOURS, Picture, Pictures, Shape, background, draw, random_shapes
+from viral.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,24 @@ class Edited:
     after: Picture
     words: str
     kind: str
+    family: str = "Change its look as the example shows."
+    """Words that leave even the kind to the example."""
+
+
+MAP, RESTORE, SCENE = (
+    "Draw the map that the example shows.", "Restore it as the example shows.", "Change the scene as the example shows."
+)  # fmt: skip
+
+
+def _task(name: str, before: Picture, after: Picture, *family: str) -> Edited:
+    """An edit that is a task of the platform's, in that task's words."""
+    words = TASKS[name].instruction
+    assert words is not None
+    return Edited(before, after, words, words, *family)
 
 
 def negative(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(p, 1 - p, "invert the colors", "invert the colors")
+    return _task("negative", p, 1 - p)
 
 
 def gray(p: Picture) -> Picture:
@@ -35,11 +50,11 @@ def decolor(p: Picture, rng: np.random.Generator) -> Edited:
 
 
 def colorize(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(gray(p), p, "add natural color", "add natural color")
+    return _task("colorization", gray(p), p, RESTORE)
 
 
 def brighten(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(dark(p, rng).picture, p, "brighten the dark photo", "brighten the dark photo")
+    return _task("low_light", dark(p, rng).picture, p, RESTORE)
 
 
 def darken(p: Picture, rng: np.random.Generator) -> Edited:
@@ -49,11 +64,11 @@ def darken(p: Picture, rng: np.random.Generator) -> Edited:
 
 def edges(p: Picture, rng: np.random.Generator) -> Edited:
     lines = cv2.Canny((p * 255).astype(np.uint8), 100, 200).astype(np.float32) / 255
-    return Edited(p, np.repeat(lines[..., None], 3, axis=2), "draw the edges", "draw the edges")
+    return _task("edge", p, np.repeat(lines[..., None], 3, axis=2), MAP)
 
 
 def unmark(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(watermark(p, rng).picture, p, "remove the watermark", "remove the watermark")
+    return _task("watermark", watermark(p, rng).picture, p, RESTORE)
 
 
 def blur(p: Picture, rng: np.random.Generator) -> Edited:
@@ -62,16 +77,18 @@ def blur(p: Picture, rng: np.random.Generator) -> Edited:
 
 
 def sharpen(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(cv2.GaussianBlur(p, (0, 0), float(rng.uniform(0.8, 1.6))), p, "make it sharp", "make it sharp")
+    return Edited(
+        cv2.GaussianBlur(p, (0, 0), float(rng.uniform(0.8, 1.6))), p, "make it sharp", "make it sharp", RESTORE
+    )
 
 
 def denoise(p: Picture, rng: np.random.Generator) -> Edited:
     noisy = np.clip(p + rng.normal(size=p.shape) * rng.uniform(0.05, 0.2), 0, 1).astype(np.float32)
-    return Edited(noisy, p, "remove the noise", "remove the noise")
+    return Edited(noisy, p, "remove the noise", "remove the noise", RESTORE)
 
 
 def derain(p: Picture, rng: np.random.Generator) -> Edited:
-    return Edited(rain(p, rng).picture, p, "remove the rain", "remove the rain")
+    return _task("deraining", rain(p, rng).picture, p, RESTORE)
 
 
 def tint(p: Picture, rng: np.random.Generator) -> Edited:
@@ -94,7 +111,7 @@ def swap(p: Picture, rng: np.random.Generator) -> Edited:
 
 def silhouette(p: Picture, rng: np.random.Generator) -> Edited:
     g = cv2.GaussianBlur(gray(p), (0, 0), 1.0)
-    return Edited(p, (g > g.mean()).astype(np.float32), "make it a silhouette", "make it a silhouette")
+    return Edited(p, (g > g.mean()).astype(np.float32), "make it a silhouette", "make it a silhouette", MAP)
 
 
 def nothing(p: Picture, rng: np.random.Generator) -> Edited:
@@ -112,13 +129,13 @@ def recolor(shapes: list[Shape], ground: Picture, kind: str, rng: np.random.Gene
     i = next(i for i, shape in enumerate(shapes) if shape.kind == kind)
     name = list(COLOURS)[rng.integers(len(COLOURS))]
     after = [*shapes[:i], Shape(kind, name, shapes[i].x, shapes[i].y, shapes[i].radius), *shapes[i + 1 :]]
-    return Edited(draw(shapes, ground), draw(after, ground), f"make the {kind} {name}", f"recolor the {kind}")
+    return Edited(draw(shapes, ground), draw(after, ground), f"make the {kind} {name}", f"recolor the {kind}", SCENE)
 
 
 def remove(shapes: list[Shape], ground: Picture, kind: str, rng: np.random.Generator) -> Edited:
     """Take every shape of one kind away."""
     after = [shape for shape in shapes if shape.kind != kind]
-    return Edited(draw(shapes, ground), draw(after, ground), f"remove the {kind}", f"remove the {kind}")
+    return Edited(draw(shapes, ground), draw(after, ground), f"remove the {kind}", f"remove the {kind}", SCENE)
 
 
 def edit(pictures: Pictures, rng: np.random.Generator) -> Callable[[np.random.Generator], Edited]:
@@ -151,4 +168,4 @@ def phrases(pictures: Pictures, count: int = 3000, seed: int = 0) -> list[str]:
     """The words of `count` random edits, each once: what the tokenizer is trained on."""
     rng = np.random.default_rng(seed)
     drawn = (edit(pictures, rng)(rng) for _ in range(count))
-    return sorted({text for edited in drawn for text in (edited.words, edited.kind)})
+    return sorted({text for edited in drawn for text in (edited.words, edited.kind, edited.family)})

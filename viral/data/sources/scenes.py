@@ -72,9 +72,13 @@ class Scenes(Source):
         return Item(key, f"scene/{shared}", data)
 
 
+def read_scene(seed: int, size: int, categories: tuple[str, ...] = ()) -> Labelled:
+    """The scene of a number, in which these categories are shown, with all its labels."""
+    return _labelled(render(sample_scene(seed, with_categories=categories), size), {"scene": seed})
+
+
 def _read_scene(item: Item, size: int) -> Labelled:
-    seen = render(sample_scene(item.data["seed"], with_categories=tuple(item.data["categories"])), size)
-    return _labelled(seen, {"scene": item.data["seed"]})
+    return read_scene(item.data["seed"], size, tuple(item.data["categories"]))
 
 
 def _read_edit(combinations: Combinations, item: Item, size: int) -> Labelled:
