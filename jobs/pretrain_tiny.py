@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path("runs/pretrain"), help="folder that keeps the progress")
     parser.add_argument("--decoder-seconds", type=float, default=960, help="processor time for the VAE's decoder")
     parser.add_argument("--editor-seconds", type=float, default=8400, help="processor time for DiT and text encoder")
-    parser.add_argument("--scene-seconds", type=float, default=9000, help="and for both on scenes, after that")
+    parser.add_argument("--scene-seconds", type=float, default=8400, help="and for both on scenes, after that")
     args = parser.parse_args()
     from viral.pretrain.base import make_base
     from viral.pretrain.team import join_team

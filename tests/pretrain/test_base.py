@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLQwenImage
+from diffusers import AutoencoderKLQwenImage, QwenImageEditPlusPipeline
+from PIL import Image
 
 from viral.model.velocity import ContextMode
-from viral.pretrain import editor, edits, folder, tokenizer, vae
+from viral.pretrain import base, editor, edits, exam, folder, tokenizer, vae
 from viral.pretrain.lessons import PhotographEdits
 from viral.pretrain.pictures import Pictures, photographs
 
@@ -102,8 +103,6 @@ def test_loss_falls_on_one_batch(autoencoder: AutoencoderKLQwenImage, pictures: 
 
 
 def test_photographs_without_a_licence_to_publish_are_left_out(tmp_path: Path) -> None:
-    from PIL import Image
-
     for name in ("free", "closed"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
     about = {"task": "photo", "licence": "x", "origin": "y"}
@@ -113,3 +112,22 @@ def test_photographs_without_a_licence_to_publish_are_left_out(tmp_path: Path) -
     assert [photo.name for photo in photographs(tmp_path)] == ["free"]
     with pytest.raises(ValueError, match="no photograph"):
         photographs(tmp_path / "nothing")
+
+
+def test_the_whole_making_writes_a_base_and_taken_up_again_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (80, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+    monkeypatch.setattr(base, "COUPLES", 64)
+    monkeypatch.setattr(exam, "COUPLES", 64)
+    monkeypatch.setattr(exam, "EACH", 4)
+    for _ in range(2):
+        base.make_base(photos, tmp_path / "state", tmp_path / "out", 0.1, 0.1, 0.1)
+    pipeline = QwenImageEditPlusPipeline.from_pretrained(tmp_path / "out")
+    assert pipeline.transformer.config.zero_cond_t
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.count(" 32 samples") == 2 and "| Invert the colours. | 4 |" in card

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 
 from viral.model.frame_conv import use_frame_convs
 from viral.model.velocity import ContextMode
-from viral.pretrain import editor, edits, folder, tokenizer, vae
+from viral.pretrain import editor, edits, exam, folder, tokenizer, vae
 from viral.pretrain.lessons import PhotographEdits, SceneEdits
 from viral.pretrain.pictures import Photograph, Pictures, photographs
 from viral.pretrain.team import team, wait
@@ -40,8 +40,9 @@ def make_base(
     first = editor.train(transformer, told, linear, PhotographEdits(pictures), editor_seconds, state / "editor.pt")
     second = teach_scenes(transformer, told, linear, SceneEdits(pictures, scenes), scene_seconds, state)
     if rank == 0:
+        marks = exam.exam(transformer, told, linear, exam.unseen_scenes(state / "exam"))
         folder.save_base(out, transformer, autoencoder, text_encoder, words)
-        (out / "README.md").write_text(card(pictures.photos, decoder, first, second))
+        (out / "README.md").write_text(card(pictures.photos, decoder, first, second, marks))
 
 
 def teach_scenes(
@@ -102,6 +103,12 @@ was trained on: `diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus.VAE_
 ## Scenes
 `viral/scenes`, CC0-1.0. Kept out: the kinds of edit and the combinations that
 `viral/data/sources/combinations.py` names, and line drawings.
+
+## What it has learnt
+Errors in two steps on scenes that it never saw, as `viral/pretrain/exam.py` takes them: 1 is the best answer that costs
+nothing, the picture as it is, the example's answer or the mean of the others'.
+
+{exam.table(marks)}
 
 ## Photographs
 Only photographs whose licence allows it; the demo's are not among them. Crops of them, and shapes drawn by ourselves,

@@ -1,8 +1,9 @@
 """What the base is taught: samples of one picture, or of three, told in words that say more or less.
 
-Half of the samples edit one image. Half see three images, an example pair and the image to edit, as multi-reference
-edit models do; there the words often leave a parameter, or the kind of edit, to be read off the example. Words are
-dropped from a tenth of all samples, as guidance needs. Reading everything off the example is what the adapter learns.
+A third of the samples edit one image. The others see three images, an example pair and the image to edit, as
+multi-reference edit models do; there the words often leave a parameter, or the kind of edit, to be read off the
+example. Words are dropped from a tenth of all samples, as guidance needs. Reading everything off the example is what
+the adapter learns.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 
 from viral.pretrain import edits
 from viral.pretrain.edits import Edited
-from viral.pretrain.pictures import Photograph, Picture, Pictures
+from viral.pretrain.pictures import Picture, Pictures
 from viral.pretrain.told_scenes import ToldScenes
 
 SMALL_SHARE = 0.3
@@ -67,20 +68,16 @@ class SceneEdits:
     pictures: Pictures
     scenes: ToldScenes
     told_share: float = 0.65
-    levels: tuple[float, ...] = (0.2, 0.3, 0.5)
+    levels: tuple[float, ...] = (0.15, 0.25, 0.6)
 
     def __call__(self, count: int, with_example: bool, share: float, rng: np.random.Generator) -> list[Sample]:
         return [self._draw(with_example, rng) for _ in range(count)]
 
     def _draw(self, with_example: bool, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.told_share:
-            pictures = replace(self.pictures, photos=[self._frame(rng)]) if rng.random() < 0.5 else self.pictures
+            frame = self.scenes.frame(int(rng.integers(len(self.scenes.words))))
+            pictures = replace(self.pictures, photos=[frame]) if rng.random() < 0.5 else self.pictures
             return PhotographEdits(pictures, self.levels).draw(pictures, with_example, rng)
         couple = self.scenes.couple(int(rng.integers(len(self.scenes.words))), self.pictures.size, rng)
         example, edited = couple if rng.random() < 0.5 else couple[::-1]
         return draw_sample(example if with_example else None, edited, self.levels, rng)
-
-    def _frame(self, rng: np.random.Generator) -> Photograph:
-        """A scene in place of a photograph."""
-        pixels = self.scenes.images[rng.integers(len(self.scenes.images)), rng.integers(2), 0]
-        return Photograph(pixels, "", "scene", "CC0-1.0", "")

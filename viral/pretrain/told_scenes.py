@@ -14,6 +14,7 @@ from viral.data.sources.combinations import KEPT_OUT
 from viral.data.sources.scenes import read_scene, sampled_edit, sampled_scene_for
 from viral.pretrain.couples import SIZE, Couple, Couples, couples, pictures_of
 from viral.pretrain.edits import MAP, SCENE, Edited
+from viral.pretrain.pictures import Photograph
 from viral.scenes import CATEGORIES, EDITS, apply
 from viral.tasks import TASKS, Rendering
 
@@ -39,6 +40,10 @@ class ToldScenes:
         top, left = rng.integers(pair.shape[1] - size + 1, size=2)
         return pair[:, top : top + size, left : left + size].astype(np.float32) / 255
 
+    def frame(self, index: int) -> Photograph:
+        """The first picture of couple `index` in place of a photograph."""
+        return Photograph(self.images[index, 0, 0], "", "scene", "CC0-1.0", "")
+
     def phrases(self) -> list[str]:
         """All words, each once."""
         return sorted({text for words in self.words for text in words})
@@ -46,12 +51,12 @@ class ToldScenes:
 
 def told_scenes(folder: Path, count: int) -> ToldScenes:
     """The first `count` couples, of which those in `folder` are read and the others rendered into it."""
-    images, told = couples(folder, count, _make)
+    images, told = couples(folder, count, make_couple)
     return ToldScenes(images, [tuple(words) for words in told])
 
 
-def _make(index: int) -> tuple[Couple, list[str]]:
-    """Couple number `index`: one of five shows a map, the others an edit."""
+def make_couple(index: int) -> tuple[Couple, list[str]]:
+    """Couple number `index`: two of five show a map, the others an edit."""
     turn, which = divmod(index, 5)
     if which < 2:
         return _map(MAPS[(2 * turn + which) % len(MAPS)], index)

@@ -166,7 +166,7 @@ def train_decoder(
             temporary.replace(state_file)
             print(f"decoder {spent:6.0f} s {seen} images loss {loss.item():.5f}", flush=True)
     vae.load_state_dict({**vae.state_dict(), **average})
-    return {"images": seen, "seconds": spent}
+    return {"images": float(seen), "seconds": spent}
 
 
 def _decoder_loss(vae: AutoencoderKLQwenImage, x: Float[Tensor, "b 3 1 y x"]) -> Float[Tensor, ""]:
