@@ -70,7 +70,10 @@ def _phrases(pictures: Pictures, scenes: ToldScenes, state: Path) -> list[str]:
     return json.loads(path.read_text())
 
 
-def card(photos: list[Photograph], decoder: dict[str, float], first: dict[str, float], second: dict[str, float]) -> str:
+def card(
+    photos: list[Photograph], decoder: dict[str, float], first: dict[str, float], second: dict[str, float],
+    marks: list[exam.Mark],
+) -> str:  # fmt: skip
     """The model card: what it is, what it was made from and what that cost."""
     seen = f"{decoder['images']:.0f} images, {decoder['seconds'] / 3600:.1f} processor hours"
     edited, told = (f"{t['samples']:.0f} samples, {t['seconds'] / 3600:.1f} processor hours" for t in (first, second))
