@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,9 @@ def test_a_plain_folder_loads_like_a_base(judge: VLMJudge, model: VisionLanguage
     model.model.save_pretrained(tmp_path)
     model.processor.save_pretrained(tmp_path)
     again = VLMJudge(VisionLanguageModel.load(str(tmp_path)))
-    assert again.better(ANALOGY, candidate(3), candidate(4)) == judge.better(ANALOGY, candidate(3), candidate(4))
+    new, old = (one.better(ANALOGY, candidate(3), candidate(4)) for one in (again, judge))
+    # Weights that lie elsewhere in memory may take another kernel: the last bit is free.
+    assert replace(new, p_first=old.p_first) == old and new.p_first == pytest.approx(old.p_first, abs=1e-6)
 
 
 def test_a_model_replies_in_words(model: VisionLanguageModel) -> None:
