@@ -55,7 +55,7 @@ bench-gpu: ## full width on one GPU; installs what it needs beside the torch tha
 	.venv-gpu/bin/python tests/benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))
 
 pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
-	$(RUN) -m torch.distributed.run --standalone --nproc-per-node=2 jobs/pretrain_tiny.py $(PHOTOS)
+	$(RUN) -m torch.distributed.run --standalone --local-addr=localhost --nproc-per-node=2 jobs/pretrain_tiny.py $(PHOTOS)
 
 lock: ## resolve requirements.lock anew, for 3.11 and 3.12, without addresses
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock

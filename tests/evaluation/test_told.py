@@ -104,4 +104,6 @@ def test_what_is_painted_follows_the_words(told: Told) -> None:
     assert pair.text is not None and pair.pooled is not None
     silent = replace(pair, text=np.zeros_like(pair.text), pooled=np.zeros_like(pair.pooled))
     one, again, other = painter([(pair, pair), (pair, pair), (silent, silent)], [0, 0, 0], 2)
-    assert one.shape == (SIZE, SIZE, 3) and (one == again).all() and (one != other).any()
+    assert one.shape == (SIZE, SIZE, 3)
+    same, different = (np.abs(one.astype(int) - image).max() for image in (again, other))
+    assert same <= 1 < different, "up to rounding: places in a batch may be reckoned in another order"

@@ -3,11 +3,12 @@
 import asyncio
 import io
 import sys
-import time
+import threading
 import types
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,6 @@ def pixels(answer: EditAnswer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(answer.png)), dtype=int)
 
 
-def seconds(editor: EditorReplica, request: EditRequest) -> float:
-    start = time.perf_counter()
-    asyncio.run(editor.edit(request))
-    return time.perf_counter() - start
-
-
 async def events_of(stream: AsyncIterator[Event]) -> list[Event]:
     return [event async for event in stream]
 
@@ -94,16 +89,27 @@ def test_candidates_are_shown_and_judged_and_the_winner_is_the_image_of_its_seed
 
 
 def test_cancelled_edit_leaves_the_loop_within_one_step(editor, request_):
-    async def after_cancelling() -> float:
-        async with aclosing(editor.stream(replace(request_, steps=100))) as stream:
-            for _ in range(3):
-                await anext(stream)
-        start = time.perf_counter()
-        await editor.edit(replace(request_, steps=1))
-        return time.perf_counter() - start
+    asked = replace(request_, steps=100)
+    transformer = editor._adapters.editor(editor._folder).backbone.transformer
+    closed, taken = threading.Event(), count()
 
-    one_step = seconds(editor, replace(request_, steps=20)) / 20
-    assert asyncio.run(after_cancelling()) < 30 * one_step, "100 steps were ahead"
+    def evaluated(*_: object) -> None:
+        if next(taken) == 3:
+            assert closed.wait(60), "the fourth step ends when nobody waits any more"
+
+    async def cancelled() -> None:
+        async with aclosing(editor.stream(asked)) as stream:
+            assert [(await anext(stream)).step for _ in range(3)] == [1, 2, 3]
+        await asyncio.sleep(0)  # the painting task hears of it
+        closed.set()
+        await editor.edit(replace(request_, steps=1))
+
+    hook = transformer.proj_out.register_forward_hook(evaluated)
+    try:
+        asyncio.run(cancelled())
+    finally:
+        hook.remove()
+    assert next(taken) == 4 + 1, "100 steps were ahead"
 
 
 def test_bad_request_is_a_value_error_and_the_editor_goes_on(editor, request_):

@@ -1,5 +1,6 @@
 """Processes that share each batch, started by `torchrun`; one process alone is a team too."""
 
+import atexit
 from datetime import timedelta
 
 import torch
@@ -14,6 +15,7 @@ def join_team() -> None:
     """Join the processes that `torchrun` started, if it started this one."""
     if dist.is_torchelastic_launched():
         dist.init_process_group("gloo", timeout=LONGEST)
+        atexit.register(dist.destroy_process_group)  # else its threads may abort the process at its end
 
 
 def team() -> tuple[int, int]:
