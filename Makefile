@@ -5,10 +5,11 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 IMAGES ?=
 PHOTOS ?=
+OUT ?= runs/tiny-fill
 CONFIG ?= jobs/configs/tiny.yaml
 OVERRIDES := $(if $(IMAGES),images=$(IMAGES) storage=runs/$(notdir $(abspath $(IMAGES))))
 
-.PHONY: setup demo serve test chaos check format bench bench-gpu bench-growth pretrain lock clean
+.PHONY: setup demo serve test chaos check format bench bench-gpu bench-growth pretrain pretrain-fill lock clean
 
 setup: $(READY)
 
@@ -56,6 +57,9 @@ bench-gpu: ## full width on one GPU; installs what it needs beside the torch tha
 
 pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
 	$(RUN) -m torch.distributed.run --standalone --local-addr=localhost --nproc-per-node=2 jobs/pretrain_tiny.py $(PHOTOS)
+
+pretrain-fill: setup ## make the small Fill base: make pretrain-fill PHOTOS=dir OUT=dir
+	$(RUN) -m torch.distributed.run --standalone --local-addr=localhost --nproc-per-node=2 jobs/pretrain_fill.py $(PHOTOS) --out $(OUT)
 
 lock: ## resolve requirements.lock anew, for 3.11 and 3.12, without addresses
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock

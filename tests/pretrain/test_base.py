@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLQwenImage, QwenImageEditPlusPipeline
 from PIL import Image
 
 from viral.model.velocity import ContextMode
-from viral.pretrain import base, editor, edits, exam, folder, tokenizer, vae
+from viral.pretrain import base, editor, edits, folder, tokenizer, vae
 from viral.pretrain.lessons import PhotographEdits
 from viral.pretrain.pictures import Pictures, photographs
 
@@ -37,7 +37,7 @@ def test_components_keep_more_than_any_other_linear_code(pictures: Pictures) -> 
     mean, components = vae.principal_components(x)
     from einops import rearrange
 
-    blocks = rearrange(x, "b c 1 (h p) (w q) -> (b h w) (c p q)", p=4, q=4) - mean
+    blocks = rearrange(x, "b c (h p) (w q) -> (b h w) (c p q)", p=4, q=4) - mean
     other = torch.linalg.qr(torch.randn(48, 16, generator=torch.Generator().manual_seed(0)))[0].T
     kept = [(blocks @ code.T @ code).square().sum() for code in (components, other)]
     assert kept[0] > kept[1]
@@ -114,16 +114,8 @@ def test_photographs_without_a_licence_to_publish_are_left_out(tmp_path: Path) -
         photographs(tmp_path / "nothing")
 
 
-def test_the_whole_making_writes_a_base_with_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(2):
-        pixels = np.random.default_rng(number).integers(0, 256, (80, 90, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(photos / f"{number}.png")
-    monkeypatch.setattr(base, "COUPLES", 64)
-    monkeypatch.setattr(exam, "COUPLES", 64)
-    monkeypatch.setattr(exam, "EACH", 4)
-    base.make_base(photos, tmp_path / "state", tmp_path / "out", 0.1, 0.1, 0.1)
+def test_the_whole_making_writes_a_base_with_a_card(noise_photos: Path, few_scenes: Path, tmp_path: Path) -> None:
+    base.make_base(noise_photos, few_scenes, tmp_path / "out", 0.1, 0.1, 0.1)
     pipeline = QwenImageEditPlusPipeline.from_pretrained(tmp_path / "out")
     assert pipeline.transformer.config.zero_cond_t
     card = (tmp_path / "out" / "README.md").read_text()

@@ -75,7 +75,14 @@ share_gradients(model)
 torch.save((total(1.0), model.weight.grad), f"{sys.argv[1]}/{count}-{rank}.pt")
 """
     (tmp_path / "step.py").write_text(program)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--local-addr=localhost"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "--local-addr=localhost",
+    ]
     for command in ([sys.executable], launch):
         subprocess.run([*command, str(tmp_path / "step.py"), str(tmp_path)], check=True)
     _, alone = torch.load(tmp_path / "1-0.pt")

@@ -40,7 +40,7 @@ def make_base(
     first = editor.train(transformer, told, linear, PhotographEdits(pictures), editor_seconds, state / "editor.pt")
     second = teach_scenes(transformer, told, linear, SceneEdits(pictures, scenes), scene_seconds, state)
     if rank == 0:
-        marks = exam.exam(transformer, told, linear, exam.unseen_scenes(state / "exam"))
+        marks = exam.exam(linear, exam.unseen_scenes(state / "exam"), exam.editor_ways(transformer, told, linear))
         folder.save_base(out, transformer, autoencoder, text_encoder, words)
         (out / "README.md").write_text(card(pictures.photos, decoder, first, second, marks))
 
@@ -72,12 +72,11 @@ def _phrases(pictures: Pictures, scenes: ToldScenes, state: Path) -> list[str]:
 
 def card(
     photos: list[Photograph], decoder: dict[str, float], first: dict[str, float], second: dict[str, float],
-    marks: list[exam.Mark],
+    marks: str,
 ) -> str:  # fmt: skip
     """The model card: what it is, what it was made from and what that cost."""
     seen = f"{decoder['images']:.0f} images, {decoder['seconds'] / 3600:.1f} processor hours"
     edited, told = (f"{t['samples']:.0f} samples, {t['seconds'] / 3600:.1f} processor hours" for t in (first, second))
-    rows = "\n".join(f"| {p.name} | {p.sha256[:16]} | {p.licence} | {p.origin} |" for p in photos)
     return f"""---
 license: apache-2.0
 library_name: diffusers
@@ -111,13 +110,17 @@ was trained on: `diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus.VAE_
 Errors in two steps on scenes that it never saw, as `viral/pretrain/exam.py` takes them: 1 is the best answer that costs
 nothing, the picture as it is, the example's answer or the mean of the others'.
 
-{exam.table(marks)}
+{marks}
 
 ## Photographs
 Only photographs whose licence allows it; the demo's are not among them. Crops of them, and shapes drawn by ourselves,
 were all it saw besides.
 
-| name | sha256 | licence | origin |
-|---|---|---|---|
-{rows}
+{photograph_rows(photos)}
 """
+
+
+def photograph_rows(photos: list[Photograph]) -> str:
+    """What a card says of the photographs: a Markdown table."""
+    rows = [f"| {p.name} | {p.sha256[:16]} | {p.licence} | {p.origin} |" for p in photos]
+    return "\n".join(["| name | sha256 | licence | origin |", "|---|---|---|---|", *rows])

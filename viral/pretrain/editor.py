@@ -1,6 +1,5 @@
 """Pretraining of the small edit DiT with its text encoder: an image model that edits as told in words."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,14 @@ from viral.flow import interpolate, logit_normal, velocity
 from viral.model.roles import ANALOGY, Role, use_role_rope
 from viral.model.velocity import ContextMode, predict_velocity
 from viral.pretrain.lessons import Lesson, Sample
+from viral.pretrain.loop import Turn, pretrain
 from viral.pretrain.pictures import Picture
-from viral.pretrain.team import share_gradients, team, total
 from viral.pretrain.tokenizer import PREFIX_TOKENS, prompt_template
 from viral.pretrain.vae import BLOCK, CHANNELS
 from viral.train.loss import edit_weight
 
 IMAGE_PROMPT = "Picture {}: <|vision_start|><|image_pad|><|vision_end|>"
-BATCH, LEARNING_RATE, TARGETS = 32, 1e-3, 2
+TARGETS = 2
 SHIFT = 5.0
 """Of the times towards noise, where what is to be painted has to be read off context and words: at 1.6 most of the loss
 was of removing what little noise was left."""
@@ -98,65 +97,15 @@ def train(
     transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder, lesson: Lesson, seconds: float,
     state_file: Path, seed: int = 0, modes: tuple[ContextMode, ...] = ("full",),
 ) -> dict[str, float]:  # fmt: skip
-    """Train DiT and text encoder until `seconds` of processor time are spent in all, resuming from `state_file`.
-
-    Processes of one `torch.distributed` group share each batch. Context modes take turns. Leaves the averaged weights
-    in place and returns what it took.
-    """
+    """Train DiT and text encoder as `pretrain` says; context modes take turns."""
     use_role_rope(transformer)
     model = torch.nn.ModuleDict({"transformer": transformer, "text_encoder": words.encoder})
     model["text_encoder"].lm_head.requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    average = {name: p.detach().clone() for name, p in model.named_parameters()}
-    step, spent = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, step, spent = state["average"], state["step"], state["spent"]
-    rank, processes = team()
-    saved, losses = spent, {False: [], True: []}
-    while spent < seconds:
-        start = time.process_time()
-        rng = np.random.default_rng([seed, step, rank])
-        generator = torch.Generator().manual_seed((seed * 2**32 + step) * processes + rank)
-        with_example, see, mode = bool(step % 3), bool(step % 16 < 2), modes[step % len(modes)]
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (step + 1) / 200, max(0.02, (1 - spent / seconds) / 0.4))
-        samples = lesson(BATCH // processes, with_example, spent / seconds, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-            loss = edit_loss(transformer, words, encode, samples, see, generator, mode)
-        model.zero_grad()
-        loss.backward()
-        share_gradients(model)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses[with_example].append(loss.item())
-        step, spent = step + 1, spent + total(time.process_time() - start)
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                average[name].lerp_(p, 1 - min(0.999, (1 + step) / (10 + step)))
-        if rank == 0 and (spent - saved > 60 or spent >= seconds):
-            saved = spent
-            _save(state_file, model, optimizer, average, step, spent)
-            single, multiple = (np.mean(losses[kind][-50:]) for kind in (False, True))
-            print(
-                f"editor {spent:6.0f} s {step} steps {step * BATCH} samples loss {single:.4f} {multiple:.4f}",
-                flush=True,
-            )
-    model.load_state_dict({**model.state_dict(), **average})
-    return {"samples": float(step * BATCH), "seconds": spent}
 
+    def loss_of(turn: Turn) -> tuple[str, Tensor]:
+        with_example, see, mode = bool(turn.step % 3), bool(turn.step % 16 < 2), modes[turn.step % len(modes)]
+        samples = lesson(turn.count, with_example, turn.share, turn.rng)
+        loss = edit_loss(transformer, words, encode, samples, see, turn.generator, mode)
+        return "beside an example" if with_example else "alone", loss
 
-def _save(
-    path: Path,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-    step: int,
-    spent: float,
-) -> None:
-    temporary = path.with_suffix(".tmp")
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
-    torch.save({**state, "step": step, "spent": spent}, temporary)
-    temporary.replace(path)
+    return pretrain(model, loss_of, seconds, state_file, seed)

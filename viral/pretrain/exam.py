@@ -5,6 +5,7 @@ it), over that of the best answer that costs nothing: the picture as it is, the 
 other truths. 1 is no better than that.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +34,19 @@ RANDOM = (edits.unmark, edits.derain)
 """Edits that fall out otherwise on each picture of a couple."""
 
 
+Cases = list[tuple[Edited, Edited]]
+"""Examples with what is asked."""
+Way = Callable[[Cases], Float[Tensor, "b z h w"]]
+"""A way to ask for the answers to cases, as latents."""
+
+
 @dataclass(frozen=True)
 class Mark:
-    """Error of one kind: told in words, beside an example with words for the family alone, and without words."""
+    """Errors of one kind, by the ways in which it was asked."""
 
     kind: str
     count: int
-    words: float
-    family: float
-    example: float
+    errors: tuple[float, ...]
 
 
 def unseen_scenes(folder: Path) -> ToldScenes:
@@ -54,27 +59,34 @@ def _make_unseen(index: int) -> tuple[np.ndarray, list[str]]:
     return make_couple(FIRST + index)
 
 
-def exam(
-    transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder, scenes: ToldScenes
-) -> list[Mark]:
-    """A mark for each kind of map and edit, those of photographs on pictures of scenes."""
-    return [_mark(transformer, words, encode, kind, cases) for kind, cases in _cases(scenes).items()]
+def exam(encode: LinearEncoder, scenes: ToldScenes, ways: dict[str, Way]) -> str:
+    """The errors of each kind of map and edit, those of photographs on pictures of scenes: a Markdown table."""
+    marks = [_mark(encode, kind, cases, tuple(ways.values())) for kind, cases in _cases(scenes).items()]
+    lines = ["| kind | n | " + " | ".join(ways) + " |", "|---|---|" + "---|" * len(ways)]
+    for mark in sorted(marks, key=lambda mark: mark.errors):
+        lines.append(f"| {mark.kind} | {mark.count} | " + " | ".join(f"{e:.2f}" for e in mark.errors) + " |")
+    return "\n".join(lines)
 
 
-def table(marks: list[Mark]) -> str:
-    """The marks as a Markdown table, best first."""
-    rows = [
-        f"| {m.kind} | {m.count} | {m.words:.2f} | {m.family:.2f} | {m.example:.2f} |"
-        for m in sorted(marks, key=lambda m: m.words)
-    ]
-    return "\n".join(
-        ["| kind | n | words | family, beside an example | example alone |", "|---|---|---|---|---|", *rows]
-    )
+def editor_ways(transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder) -> dict[str, Way]:
+    """Told in words, beside an example with words for the family alone, and by the example without words."""
+
+    def told(cases: Cases) -> Tensor:
+        return _paint(transformer, words, [_query(encode, cases)], [ask.words for _, ask in cases])
+
+    def shown(cases: Cases, said: list[str]) -> Tensor:
+        return _paint(transformer, words, [*_examples(encode, cases), _query(encode, cases)], said)
+
+    return {
+        "words": told,
+        "family, beside an example": lambda cases: shown(cases, [ask.family for _, ask in cases]),
+        "example alone": lambda cases: shown(cases, [" "] * len(cases)),
+    }
 
 
-def _cases(scenes: ToldScenes) -> dict[str, list[tuple[Edited, Edited]]]:
+def _cases(scenes: ToldScenes) -> dict[str, Cases]:
     """Examples with what is asked, by kind."""
-    found: dict[str, list[tuple[Edited, Edited]]] = {}
+    found: dict[str, Cases] = {}
     rng = np.random.default_rng(0)
     for index, (sentence, kind, family) in enumerate(scenes.words):
         name = kind if family == MAP else read_instruction(sentence)[0]
@@ -91,38 +103,43 @@ def _cases(scenes: ToldScenes) -> dict[str, list[tuple[Edited, Edited]]]:
     return {kind: cases for kind, cases in found.items() if len(cases) > 3}
 
 
-def _mark(
-    transformer: QwenImageTransformer2DModel, words: Words, encode: LinearEncoder, kind: str,
-    cases: list[tuple[Edited, Edited]],
-) -> Mark:  # fmt: skip
-    examples, asks = zip(*cases, strict=True)
-    shown = [encode([example.before for example in examples]), encode([example.after for example in examples])]
-    query, truth = encode([ask.before for ask in asks]), encode([ask.after for ask in asks])
+def _mark(encode: LinearEncoder, kind: str, cases: Cases, ways: tuple[Way, ...]) -> Mark:
+    truth = encode([ask.after for _, ask in cases])
     others = (truth.sum(0) - truth) / (len(truth) - 1)
     scale = encode.std.view(1, -1, 1, 1)
 
     def error(answer: Tensor) -> float:
         return float(((answer - truth) * scale).square().mean().sqrt())
 
-    free = min(error(answer) for answer in (query, shown[1], others))
-    asked = (
-        ([query], [ask.words for ask in asks]),
-        ([*shown, query], [ask.family for ask in asks]),
-        ([*shown, query], [" "] * len(cases)),
-    )
-    errors = [error(_paint(transformer, words, context, text)) / free for context, text in asked]
-    return Mark(kind, len(cases), *errors)
+    free = min(error(answer) for answer in (_query(encode, cases), _examples(encode, cases)[1], others))
+    return Mark(kind, len(cases), tuple(error(way(cases)) / free for way in ways))
+
+
+def _query(encode: LinearEncoder, cases: Cases) -> Tensor:
+    return encode([ask.before for _, ask in cases])
+
+
+def _examples(encode: LinearEncoder, cases: Cases) -> list[Tensor]:
+    return [encode([example.before for example, _ in cases]), encode([example.after for example, _ in cases])]
 
 
 @torch.no_grad()
 def _paint(
     transformer: QwenImageTransformer2DModel, words: Words, context: list[Tensor], said: list[str]
 ) -> Float[Tensor, "b z h w"]:
-    """Euler's steps from noise over `TIMES`."""
     text, mask = words(said, None)
     roles = ANALOGY if len(context) == 3 else (Role.EXAMPLE_SOURCE,)
-    x = torch.randn(context[-1].shape, generator=torch.Generator().manual_seed(0))
+
+    def v(x: Tensor, t: Tensor) -> Tensor:
+        return predict_velocity(transformer, x, context, roles, t, text, mask)
+
+    return in_two_steps(v, tuple(context[-1].shape))
+
+
+@torch.no_grad()
+def in_two_steps(velocity: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...]) -> Float[Tensor, "b z h w"]:
+    """Euler's steps from noise over `TIMES`."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     for now, then in zip(TIMES, TIMES[1:], strict=False):
-        v = predict_velocity(transformer, x, context, roles, torch.full((len(x),), now), text, mask)
-        x = x + (then - now) * v
+        x = x + (then - now) * velocity(x, torch.full((len(x),), now))
     return x

@@ -25,12 +25,14 @@ FILL_TOKEN = 2 * NOISE_TOKEN + 4 * SCALE**2
 CLIP_END, CLIP_START = "<|endoftext|>", "<|startoftext|>"
 
 
-def build_transformer(token_channels: int = FILL_TOKEN, layers: int = 2, seed: int = 0) -> FluxTransformer2DModel:
-    """A DiT of `layers` double and as many single blocks, 64 wide, with FLUX.1's embedded guidance."""
+def build_transformer(
+    token_channels: int = FILL_TOKEN, layers: int = 2, seed: int = 0, *, heads: int = 2, text_width: int = TEXT_WIDTH
+) -> FluxTransformer2DModel:
+    """A DiT of `layers` double and as many single blocks, 32 x heads wide, with FLUX.1's embedded guidance."""
     torch.manual_seed(seed)
     return FluxTransformer2DModel(
         in_channels=token_channels, out_channels=NOISE_TOKEN, num_layers=layers, num_single_layers=layers,
-        attention_head_dim=32, num_attention_heads=2, joint_attention_dim=TEXT_WIDTH,
+        attention_head_dim=32, num_attention_heads=heads, joint_attention_dim=text_width,
         pooled_projection_dim=POOLED_WIDTH, guidance_embeds=True, axes_dims_rope=(8, 12, 12),
     )  # fmt: skip
 
@@ -69,12 +71,12 @@ def build_clip_tokenizer(texts: list[str]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=state["vocab"], merges=[tuple(pair) for pair in state["merges"]], model_max_length=77)
 
 
-def build_t5_tokenizer(texts: list[str], length: int) -> T5TokenizerFast:
+def build_t5_tokenizer(texts: list[str], length: int, size: int = 400) -> T5TokenizerFast:
     """A unigram tokenizer of at most `length` tokens, trained on `texts`; its vocabulary is in T5's order."""
     unigram = Tokenizer(models.Unigram())
     unigram.pre_tokenizer = T5TokenizerFast().backend_tokenizer.pre_tokenizer
     trainer = trainers.UnigramTrainer(
-        vocab_size=400, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False,
+        vocab_size=size, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False,
         initial_alphabet=list(string.printable.strip()),
     )  # fmt: skip
     unigram.train_from_iterator(texts, trainer)
@@ -94,12 +96,12 @@ def build_clip(tokenizer: CLIPTokenizer, seed: int = 0) -> CLIPTextModel:
     )  # fmt: skip
 
 
-def build_t5(tokenizer: T5TokenizerFast, seed: int = 0) -> T5EncoderModel:
+def build_t5(tokenizer: T5TokenizerFast, seed: int = 0, width: int = TEXT_WIDTH) -> T5EncoderModel:
     """The encoder of the prompt's tokens."""
     torch.manual_seed(seed)
     return T5EncoderModel(
         T5Config(
-            vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+            vocab_size=len(tokenizer), d_model=width, d_kv=16, d_ff=2 * width, num_layers=2, num_heads=2,
             feed_forward_proj="gated-gelu",
         )
     )  # fmt: skip

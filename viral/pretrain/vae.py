@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLQwenImage
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageAttentionBlock, QwenImageResidualBlock
 from einops import rearrange
 from jaxtyping import Float
@@ -27,13 +27,13 @@ CARRIER = 64.0
 """A constant channel, large beside the signal, so that the norms scale the signal by nearly a constant."""
 
 
-def batch(pictures: Pictures, count: int, rng: np.random.Generator) -> Float[Tensor, "b 3 1 y x"]:
-    """Pictures before or after a random edit, in -1..1, as single frames."""
+def batch(pictures: Pictures, count: int, rng: np.random.Generator) -> Float[Tensor, "b 3 y x"]:
+    """Pictures before or after a random edit, in -1..1."""
     found = []
     while len(found) < count:
         edited = edits.edit(pictures, rng)(rng)
         found.append(edited.before if rng.random() < 0.5 else edited.after)
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).unsqueeze(2).float() * 2 - 1
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float() * 2 - 1
 
 
 def build(pictures: Pictures, seed: int = 0) -> AutoencoderKLQwenImage:
@@ -46,15 +46,15 @@ def build(pictures: Pictures, seed: int = 0) -> AutoencoderKLQwenImage:
     mean, components = principal_components(batch(pictures, 2000, np.random.default_rng(seed)))
     with torch.no_grad():
         _set_linear_encoder(vae, mean, components)
-        _round(vae.encoder, vae.quant_conv)
+        round_as_stored(vae.encoder, vae.quant_conv)
     use_frame_convs(vae)
     _set_latent_scale(vae, batch(pictures, 256, np.random.default_rng(seed + 1)))
     return vae
 
 
-def principal_components(x: Float[Tensor, "b 3 1 y x"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "z n"]]:
+def principal_components(x: Float[Tensor, "b 3 y x"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "z n"]]:
     """Mean and leading components of 4x4 RGB blocks, values ordered (channel, row, column)."""
-    blocks = rearrange(x, "b c 1 (h p) (w q) -> (b h w) (c p q)", p=BLOCK, q=BLOCK)
+    blocks = rearrange(x, "b c (h p) (w q) -> (b h w) (c p q)", p=BLOCK, q=BLOCK)
     mean = blocks.mean(0)
     covariance = torch.cov((blocks - mean).T)
     return mean, torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :CHANNELS].T
@@ -69,12 +69,12 @@ def _set_linear_encoder(vae: AutoencoderKLQwenImage, mean: Tensor, components: T
     encoder = vae.encoder
     for module in encoder.modules():
         if isinstance(module, QwenImageResidualBlock):
-            _zero(module.conv2)
+            zero(module.conv2)
         if isinstance(module, QwenImageAttentionBlock):
-            _zero(module.proj)
+            zero(module.proj)
     first, down1, widen, down2, last = encoder.down_blocks
     half, carrier = BLOCK // 2, 3 * (BLOCK // 2) ** 2
-    _zero(
+    zero(
         encoder.conv_in, down1.resample[1], down2.resample[1], widen.conv_shortcut, last.conv_shortcut, encoder.conv_out
     )
     for c in range(3):
@@ -98,44 +98,49 @@ def _set_linear_encoder(vae: AutoencoderKLQwenImage, mean: Tensor, components: T
         encoder.conv_out.weight[z, CHANNELS + z, -1, 1, 1] = -gain
     last.conv_shortcut.weight[2 * CHANNELS, CHANNELS] = 1
     encoder.conv_out.bias[CHANNELS:] = LOG_VARIANCE
-    _zero(vae.quant_conv)
+    zero(vae.quant_conv)
     vae.quant_conv.weight[:, :, 0, 0, 0] = torch.eye(2 * CHANNELS)
 
 
-def _round(*layers: nn.Module) -> None:
+def round_as_stored(*layers: nn.Module) -> None:
     """Round to what is stored, so that the decoder learns to invert the encoder that ships."""
     for layer in layers:
         for parameter in layer.parameters():
             parameter.copy_(parameter.bfloat16())
 
 
-def _zero(*layers: nn.Module) -> None:
+def zero(*layers: nn.Module) -> None:
     for layer in layers:
         for parameter in layer.parameters():
             parameter.zero_()
 
 
-def _set_latent_scale(vae: AutoencoderKLQwenImage, x: Tensor) -> None:
+def _set_latent_scale(vae: AutoencoderKLQwenImage, x: Float[Tensor, "b 3 y x"]) -> None:
     """Configure the statistics by which the pipeline divides: half way to white.
 
     Fully white latents would spend most of the loss on faint detail, unscaled ones none of it.
     """
     with torch.no_grad():
-        z = vae.encode(x).latent_dist.mode().transpose(0, 1).flatten(1)
-    std = z.std(1)
-    vae.register_to_config(latents_mean=z.mean(1).tolist(), latents_std=(std * std.max()).sqrt().tolist())
+        z = vae.encode(x.unsqueeze(2)).latent_dist.mode().transpose(0, 1).flatten(1)
+    vae.register_to_config(latents_mean=z.mean(1).tolist(), latents_std=half_white(z.std(1)).tolist())
+
+
+def half_white(std: Float[Tensor, " z"]) -> Float[Tensor, " z"]:
+    """What each channel is divided by, of a standard deviation."""
+    return (std * std.max()).sqrt()
 
 
 def train_decoder(
-    vae: AutoencoderKLQwenImage, pictures: Pictures, seconds: float, state_file: Path, seed: int = 0
+    vae: AutoencoderKLQwenImage | AutoencoderKL, pictures: Pictures, seconds: float, state_file: Path, seed: int = 0
 ) -> dict[str, float]:
     """Train the decoder until `seconds` of processor time are spent in all, resuming from `state_file`.
 
     Leaves its averaged weights in place and returns what it took.
     """
     vae.requires_grad_(False)
-    vae.decoder.requires_grad_(True)
-    vae.post_quant_conv.requires_grad_(True)
+    for part in (vae.decoder, vae.post_quant_conv):
+        if part is not None:
+            part.requires_grad_(True)
     trained = {name: p for name, p in vae.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0)
     average, seen, spent = {name: p.detach().clone() for name, p in trained.items()}, 0, 0.0
@@ -169,9 +174,13 @@ def train_decoder(
     return {"images": float(seen), "seconds": spent}
 
 
-def _decoder_loss(vae: AutoencoderKLQwenImage, x: Float[Tensor, "b 3 1 y x"]) -> Float[Tensor, ""]:
+def _decoder_loss(
+    vae: AutoencoderKLQwenImage | AutoencoderKL, x: Float[Tensor, "b 3 y x"]
+) -> Float[Tensor, ""]:  # fmt: skip
     """Mean squared and a little absolute error, with faint noise on the latents as a painted image has."""
-    noise = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1) * 0.03
+    noise = torch.tensor(0.03)
+    if isinstance(vae, AutoencoderKLQwenImage):
+        x, noise = x.unsqueeze(2), torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1) * 0.03
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
             z = vae.encode(x).latent_dist.mode().float()
