@@ -3,6 +3,7 @@
 python jobs/run_findings.py jobs/configs/embedded.yaml train.steps=600 [findings.only=[context]] [findings.seeds=0]
 
 Each arm is a training of its own under storage/findings; with findings.seeds=0 the page is written from what is there.
+What the page says of questions of which nothing is there stays.
 """
 
 import sys
@@ -54,7 +55,7 @@ def _write(config: RunConfig, words: str) -> None:
     from viral.evaluation.findings_run import found_trials
 
     trials = {finding.name: list(found_trials(config, finding)) for finding in FINDINGS}
-    PAGE.write_text(findings_page(config, words, trials))
+    PAGE.write_text(findings_page(config, words, trials, PAGE.read_text() if PAGE.is_file() else ""))
 
 
 if __name__ == "__main__":

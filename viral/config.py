@@ -29,6 +29,7 @@ from viral.data_config import (
 )
 
 SHIPPED_BASE = Path(__file__).parent / "base"
+SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
 Card = Literal["RTX4090-24G", "L40S-48G", "A100-80G", "A800-80G", "H200-141G"]
 
 
@@ -92,6 +93,9 @@ class AdapterConfig(Config):
 
 
 class TrainConfig(Config):
+    start_from: str | None = None
+    """Adapter that training goes on from, of the shape of this one and for the same base: `tiny` (shipped), a folder or
+    an object-store address, e.g. the adapter/ of another run (the papers': a fresh one)."""
     steps: int = Field(600, ge=1)
     """Optimizer steps."""
     batch_size: int = Field(8, ge=1)
@@ -278,6 +282,15 @@ class RunConfig(Config):
     def base_folder(self) -> str:
         """Where `base` is loaded from: the shipped folder for `tiny`, else the name as given."""
         return str(SHIPPED_BASE) if self.base == "tiny" else self.base
+
+    def start_place(self) -> str | None:
+        """Where the adapter lies that training goes on from."""
+        return str(SHIPPED_ADAPTER) if self.train.start_from == "tiny" else self.train.start_from
+
+
+def own_or_shipped_adapter(folder: Path) -> Path:
+    """The folder where it holds an adapter, else the one that ships, which belongs to the base `tiny`."""
+    return folder if (folder / "card.json").is_file() else SHIPPED_ADAPTER
 
 
 def fingerprint(*parts: Any) -> str:

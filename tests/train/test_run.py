@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from viral.config import RunConfig, TrainConfig
+from viral.model.adapter import adapter_parameters, adapter_state, save_adapter
 from viral.storage import Storage
 from viral.train.engine import deepspeed_config
 from viral.train.journal import Journal, read_journal
 from viral.train.run import claim, describe_run
+from viral.train.worker import adapted_transformer, card_of
 
 PLATFORM = Path(__file__).parents[2] / "platform" / "deepspeed"
 
@@ -41,6 +44,29 @@ def test_what_decides_the_result_decides_the_fingerprint(config: RunConfig) -> N
     assert len({same, changed(roles="none"), changed(tasks=("negative",)), changed(tasks=("edge",))}) == 4
     assert len({same, changed(ema=0.9), changed(optimizer="prodigy"), changed(time_law="uniform")}) == 4
     assert describe_run(config.model_copy(update={"seed": 1})).fingerprint != same
+
+
+def test_a_run_goes_on_from_the_weights_of_another_of_its_shape(config: RunConfig, tmp_path: Path) -> None:
+    def started(start: str, **adapter: object) -> RunConfig:
+        train = config.train.model_copy(update={"start_from": start})
+        return config.model_copy(update={"train": train, "adapter": config.adapter.model_copy(update=adapter)})
+
+    transformer = adapted_transformer(config.model_copy(update={"seed": 5}))
+    fresh = describe_run(config)
+    for name, noise in (("first", 0.1), ("second", 0.2)):
+        for parameter in adapter_parameters(transformer).values():
+            torch.nn.init.normal_(parameter, std=noise)
+        save_adapter(transformer, tmp_path / name, card_of(config, fresh.base_sha256))
+    goes_on = started(str(tmp_path / "second"))
+    weights, expected = adapter_state(adapted_transformer(goes_on)), adapter_state(transformer)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+    others = {fresh.fingerprint, describe_run(started(str(tmp_path / "first"))).fingerprint}
+    assert len(others | {describe_run(goes_on).fingerprint}) == 3
+    with pytest.raises(ValueError, match=r"adapter\.rank 2 -> 4.*before the arrows"):
+        describe_run(started(str(tmp_path / "first"), rank=4))
+    save_adapter(transformer, tmp_path / "alien", card_of(config, "ab" * 32))
+    with pytest.raises(ValueError, match="was trained on base"):
+        describe_run(started(str(tmp_path / "alien")))
 
 
 def test_another_configuration_under_the_same_storage_is_refused_by_name(config: RunConfig) -> None:

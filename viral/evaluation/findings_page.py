@@ -26,9 +26,19 @@ this size says how these choices act in it, not how they would in twenty billion
 """
 
 
-def findings_page(config: RunConfig, command: str, trials: Mapping[str, Sequence[Trial]]) -> str:
-    """The page; `trials` are those of each finding, `command` names the configuration and what was changed of it."""
-    parts = [_section(config, finding, command, trials.get(finding.name, ())) for finding in FINDINGS]
+def findings_page(config: RunConfig, command: str, trials: Mapping[str, Sequence[Trial]], before: str = "") -> str:
+    """The page; `trials` are those of each finding, `command` names the configuration and what was changed of it.
+
+    What the page said `before` of a finding without trials stays: they may have run elsewhere.
+    """
+    sections = [part for part in before.split("\n## ")[1:] if "| arm |" in part]
+    said = {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in sections}
+    parts = [
+        said[finding.title]
+        if finding.title in said and not trials.get(finding.name)
+        else _section(config, finding, command, trials.get(finding.name, ()))
+        for finding in FINDINGS
+    ]
     return "\n".join([HEAD.format(command=command, seeds=config.findings.seeds or 3), *parts])
 
 

@@ -251,6 +251,14 @@ def load_adapter(transformer: nn.Module, folder: Path, base_sha256: str | None =
     """
     card = read_card(folder)
     check_base(card, backbone_class(transformer).__name__, base_sha256)
+    state = read_state(folder, card)
+    inject_adapter(transformer, card.adapter)
+    load_adapter_state(transformer, state)
+    return card
+
+
+def read_state(folder: Path, card: AdapterCard) -> dict[str, Tensor]:
+    """The tensors of an adapter folder by parameter name; `ValueError` for a file that is not the card's."""
     check_files(folder, card)
     state: dict[str, Tensor] = {}
     if DIFFUSERS in card.files:
@@ -258,9 +266,7 @@ def load_adapter(transformer: nn.Module, folder: Path, base_sha256: str | None =
     for name in (EXPERTS, ROUTER):
         if name in card.files:
             state |= read_tensors(folder / name)[0]
-    inject_adapter(transformer, card.adapter)
-    load_adapter_state(transformer, state)
-    return card
+    return state
 
 
 def plain_state(plain: Plain) -> dict[str, Tensor]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from viral.config import RunConfig, fingerprint
+from viral.model.adapter import adapter_sha256
+from viral.model.adapter_files import check_base, read_card
 from viral.model.architecture import is_fill
 from viral.model.backbone import base_hash
-from viral.storage import Manifest, Storage, read_manifest
+from viral.storage import Manifest, Storage, local_folder, read_manifest
 
 NAME = "run.json"
 LEARNT = (
@@ -17,6 +19,11 @@ LEARNT = (
     "prompt_dropout", "loss_on", "ema", "roles", "tasks",
 )  # fmt: skip
 """Fields of `train` that decide what the adapter is; workers, ZeRO stage and the rest may change during a run."""
+SHAPE = (
+    "rank", "num_experts", "expert_rank", "placement", "text_stream", "targets", "expert_targets", "ranks", "alpha",
+    "expert_alpha",
+)  # fmt: skip
+"""Fields of `adapter` in which one adapter has to equal another to take over its weights."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,25 @@ def describe_run(config: RunConfig) -> Run:
         "seed": config.seed,
         "latents": shards,
         "base": base[:16],
+        **_start(config, base),
     }
     return Run(inputs, base, manifest)
+
+
+def _start(config: RunConfig, base_sha256: str) -> dict[str, str]:
+    """The weights of the adapter that training goes on from; `ValueError` for one that cannot be this run's."""
+    if (place := config.start_place()) is None:
+        return {}
+    with local_folder(Storage(place)) as folder:
+        card, weights = read_card(folder), adapter_sha256(folder)
+    check_base(card, card.base_class, base_sha256)
+    theirs, ours = card.adapter.model_dump(), config.adapter.model_dump()
+    if odd := [f"adapter.{name} {theirs[name]} -> {ours[name]}" for name in SHAPE if theirs[name] != ours[name]]:
+        raise ValueError(
+            f"train.start_from: the adapter at {config.train.start_from} has another shape ({', '.join(odd)}); give "
+            "this run the values before the arrows"
+        )
+    return {"start": weights[:16]}
 
 
 def check_method(config: RunConfig) -> None:

@@ -14,7 +14,15 @@ from ray.train import ValidationTaskConfig
 
 from viral.config import RunConfig
 from viral.data.latents import LatentTable
-from viral.model.adapter import AdapterCard, adapter_parameters, add_adapter, load_adapter_state, save_adapter
+from viral.model.adapter import (
+    AdapterCard,
+    adapter_parameters,
+    add_adapter,
+    load_adapter_state,
+    read_state,
+    save_adapter,
+)
+from viral.model.adapter_files import read_card
 from viral.model.architecture import is_fill
 from viral.model.backbone import load_backbone
 from viral.model.flux import load_flux
@@ -23,7 +31,7 @@ from viral.model.loading import base_path
 from viral.model.out_of_memory import naming_remedies, training_remedies
 from viral.model.roles import role_table
 from viral.sampling.diptych import RELEASED_PROMPT
-from viral.storage import Storage
+from viral.storage import Storage, local_folder
 from viral.tasks import describe_task
 from viral.train.checkpoint import Checkpoint, Checkpoints
 from viral.train.engine import DeepSpeedEngine
@@ -118,16 +126,25 @@ def settle(config: RunConfig, local_workers: int) -> None:
 
 def make_engine(config: RunConfig, checkpoint: Checkpoint | None) -> DeepSpeedEngine:
     """The engine of a run at its start or after a checkpoint, over the process group that is already there."""
-    transformer = open_transformer(config)
-    add_adapter(transformer, config.adapter, config.seed)
-    for parameter in adapter_parameters(transformer).values():
-        parameter.data = parameter.data.float()
+    transformer = adapted_transformer(config)
     if checkpoint is not None:
         load_adapter_state(transformer, checkpoint.tensors.adapter)
     engine = DeepSpeedEngine(Objective.of(config, transformer), config.train)
     if checkpoint is not None:
         engine.restore(checkpoint.tensors, checkpoint.step)
     return engine
+
+
+def adapted_transformer(config: RunConfig) -> Transformer:
+    """The frozen transformer with the adapter, in float32, as a run starts from it."""
+    transformer = open_transformer(config)
+    add_adapter(transformer, config.adapter, config.seed)
+    for parameter in adapter_parameters(transformer).values():
+        parameter.data = parameter.data.float()
+    if (place := config.start_place()) is not None:
+        with local_folder(Storage(place)) as folder:
+            load_adapter_state(transformer, read_state(folder, read_card(folder)))
+    return transformer
 
 
 def open_transformer(config: RunConfig) -> Transformer:
