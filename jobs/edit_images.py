@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from viral.config import ModelConfig, RunConfig, TrackingConfig, stop
+from viral.config import ModelConfig, RunConfig, TrackingConfig, own_or_shipped_adapter, stop
 
 if TYPE_CHECKING:
     from viral.data.edits import Change
@@ -44,7 +44,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", required=True, help="folder or object store to write to")
     parser.add_argument("--column", default="image", help="column of a table with encoded images (default: image)")
     parser.add_argument("--instruction", help="the change in words as well, for adapters that take them")
-    parser.add_argument("--adapter", help="adapter folder or models:/name@alias (default: runs/demo/adapter)")
+    parser.add_argument(
+        "--adapter", help="adapter folder or models:/name@alias (default: the demo's or the shipped one)"
+    )
     parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
     parser.add_argument("--base", default="tiny", help="tiny, a folder or a hub id (default: tiny)")
     parser.add_argument(
@@ -104,7 +106,7 @@ def _change(args: argparse.Namespace) -> Iterator["Change"]:
 def _adapter(args: argparse.Namespace) -> Iterator[tuple[str, str | None]]:
     """The adapter's folder; or its name and version, and the registry, which answers for the length of the block."""
     if args.adapter is None or not args.adapter.startswith("models:/"):
-        folder = Path(args.adapter or DEMO / "adapter").resolve()
+        folder = Path(args.adapter or own_or_shipped_adapter(DEMO / "adapter")).resolve()
         if not (folder / "card.json").is_file():
             raise ValueError(f"{folder} holds no adapter (card.json is missing); train one with jobs/train_adapter.py")
         yield str(folder), None

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from viral.config import SHIPPED_BASE, ModelConfig, RunConfig, ServeConfig
+from viral.config import SHIPPED_BASE, ModelConfig, RunConfig, ServeConfig, own_or_shipped_adapter
 from viral.model.architecture import is_fill
 
 _DEFAULTS = ServeConfig()
@@ -34,7 +34,7 @@ class AppArgs(Limits):
     """Arguments of `build_app`, closed and frozen."""
 
     storage: str = "runs/demo"
-    """Folder of a run; its adapter/ is served unless `adapter` names another."""
+    """Folder of a run; its adapter/ is served unless `adapter` names another; where it has none, the shipped one."""
     base: str | None = "tiny"
     """Base of analogies, in diffusers' layout: `tiny` (shipped), a folder or a hub id; None serves `fill` alone."""
     adapter: str | None = None
@@ -126,7 +126,8 @@ class AppArgs(Limits):
         """Folder or registry name of the adapter that a base has unless a request names another."""
         if self.fill is not None and base == list(self.bases())[-1]:
             return self.fill_adapter and _source(self.fill_adapter)
-        return _source(self.adapter or str(Path(self.storage, "adapter")))
+        own = Path(self.storage, "adapter")
+        return _source(self.adapter or str(own_or_shipped_adapter(own) if self.base == "tiny" else own))
 
     def journal_file(self) -> str:
         """The file of `journal`, absolute."""

@@ -15,9 +15,9 @@ from viral.tracking_server import tracking_server
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "train.text=instruction", "train.steps=20", "train.save_every=10", "train.targets=1", "train.context=full",
-    "evaluate.steps=2", "data.train_crops=24", "data.test_crops=40", "data.tasks=[negative]", "serve.steps=2",
-    "tracking.port=5621", "serve.port=8621",
+    "train.start_from=null", "train.text=instruction", "train.steps=20", "train.save_every=10", "train.targets=1",
+    "train.context=full", "evaluate.steps=2", "data.train_crops=24", "data.test_crops=40", "data.tasks=[negative]",
+    "serve.steps=2", "tracking.port=5621", "serve.port=8621",
 ]  # fmt: skip
 
 

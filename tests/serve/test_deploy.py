@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from serve.app import build_app
 from serve.arguments import AppArgs
-from viral.config import RunConfig
+from viral.config import SHIPPED_ADAPTER, RunConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +40,16 @@ def test_replica_of_another_checkout_finds_its_own_shipped_base(monkeypatch, tmp
     monkeypatch.setattr("viral.config.SHIPPED_BASE", tmp_path)
     monkeypatch.setattr("serve.arguments.SHIPPED_BASE", tmp_path)
     assert sent.bases() == {"tiny": str(tmp_path)}
+
+
+def test_run_without_an_adapter_serves_the_shipped_one(tmp_path):
+    args = AppArgs(storage=str(tmp_path))
+    assert args.default_adapter("tiny") == str(SHIPPED_ADAPTER)
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "card.json").write_text("{}")
+    assert args.default_adapter("tiny") == str(tmp_path / "adapter")
+    other = AppArgs(storage=str(tmp_path / "empty"), base=str(tmp_path))
+    assert other.default_adapter(tmp_path.name) == str(tmp_path / "empty" / "adapter")
 
 
 def test_fill_base_of_a_run_is_served_alone_with_its_adapter(fill_base):

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
+from viral.config import SHIPPED_ADAPTER
+from viral.model.adapter import adapter_sha256
 from viral.provenance import read_trace
 
 JOB = Path(__file__).parents[2] / "jobs" / "edit_image.py"
@@ -35,6 +37,7 @@ def edit(images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     job = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(job)
     monkeypatch.chdir(images)
+    monkeypatch.setattr(job, "DEMO", images / "demo")  # this machine may have run one
 
     def run(*words: str) -> Done:
         code = 0
@@ -69,6 +72,11 @@ def test_analogy_is_painted_from_files(images: Path, options: list[str]) -> None
         assert image.size == (48, 48)
     trace = read_trace((images / "new/out.png").read_bytes())
     assert (trace["seed"], trace["steps"], trace["base"]) == (3, 2, "tiny")
+
+
+def test_without_a_demo_the_shipped_adapter_paints(edit: Edit, images: Path) -> None:
+    assert edit("a.png", "a2.png", "b.png", "--steps", "1").code == 0
+    assert read_trace((images / "new/out.png").read_bytes())["adapter_sha256"] == adapter_sha256(SHIPPED_ADAPTER)
 
 
 def test_further_pairs_are_further_examples(edit: Edit, images: Path, options: list[str]) -> None:

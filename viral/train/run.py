@@ -67,12 +67,16 @@ def _start(config: RunConfig, base_sha256: str) -> dict[str, str]:
         return {}
     with local_folder(Storage(place)) as folder:
         card, weights = read_card(folder), adapter_sha256(folder)
-    check_base(card, card.base_class, base_sha256)
+    afresh = "or start afresh with train.start_from=null"
+    try:
+        check_base(card, card.base_class, base_sha256)
+    except ValueError as error:
+        raise ValueError(f"train.start_from: {error}, {afresh}") from None
     theirs, ours = card.adapter.model_dump(), config.adapter.model_dump()
     if odd := [f"adapter.{name} {theirs[name]} -> {ours[name]}" for name in SHAPE if theirs[name] != ours[name]]:
         raise ValueError(
             f"train.start_from: the adapter at {config.train.start_from} has another shape ({', '.join(odd)}); give "
-            "this run the values before the arrows"
+            f"this run the values before the arrows, {afresh}"
         )
     return {"start": weights[:16]}
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from viral.config import RunConfig
 from viral.data.proof_split import files_of
+from viral.evaluation.metrics import METRICS
 from viral.evaluation.protocols.analogies import question
 from viral.evaluation.protocols.case import Case
 from viral.evaluation.protocols.known_pairs import KnownPair, known_pairs, number_of
+from viral.tasks import TASKS
 
 MADE = ("edge", "colorization", "watermark", "deraining", "low_light", "negative")
 """Tasks that are rendered on any photograph."""
@@ -73,8 +75,18 @@ def _real(config: RunConfig, task: str) -> list[KnownPair]:
         return []
     proof = {one.file for one in files_of("proof") if not one.file.startswith(SPARSE)}
     pairs = known_pairs(_reading(config, task, described), task, MOST)
-    kept = (pair for pair in pairs if pair.source_id.removeprefix(f"{folder}/") in proof)
+    kept = (pair for pair in pairs if pair.source_id.removeprefix(f"{folder}/") in proof and _measurable(task, pair))
     return list(islice(kept, config.protocol.cases))
+
+
+def _measurable(task: str, pair: KnownPair) -> bool:
+    """Whether the truth still shows something at this size: drawn joints may fade away."""
+    truth = pair.rendering.target
+    try:
+        METRICS[TASKS[task].metric](truth, truth, pair.rendering.mask)
+    except ValueError:
+        return False
+    return True
 
 
 def _reading(config: RunConfig, task: str, source: dict[str, Any]) -> RunConfig:
