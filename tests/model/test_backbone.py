@@ -32,7 +32,7 @@ def test_frame_convs_equal_the_stock_vae(tiny_base: Path, pictures: Pictures) ->
 
     ours = load_backbone(str(tiny_base), parts=("vae",))
     stock = AutoencoderKLQwenImage.from_pretrained(tiny_base, subfolder="vae", torch_dtype=torch.float32).eval()
-    x = batch(pictures, 3, np.random.default_rng(1))
+    x = batch(pictures, 3, np.random.default_rng(1)).unsqueeze(2)
     with torch.no_grad():
         z = stock.encode(x).latent_dist.mode()
         torch.testing.assert_close(ours.vae.encode(x).latent_dist.mode(), z, rtol=1e-4, atol=1e-4)
