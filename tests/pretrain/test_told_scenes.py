@@ -64,7 +64,8 @@ def test_the_second_lesson_says_less_beside_an_example(pictures: Pictures, scene
 def test_processes_of_a_team_step_as_one_that_sees_all(tmp_path: Path) -> None:
     program = """
 import sys, torch
-from viral.pretrain.team import join_team, share_gradients, team, total
+import time
+from viral.pretrain.team import first_alone, join_team, share_gradients, team, total
 join_team()
 rank, count = team()
 model = torch.nn.Linear(3, 2, bias=False)
@@ -72,7 +73,11 @@ torch.nn.init.ones_(model.weight)
 x = torch.arange(12.0).reshape(4, 3)
 model(x.chunk(count)[rank]).square().mean().backward()
 share_gradients(model)
-torch.save((total(1.0), model.weight.grad), f"{sys.argv[1]}/{count}-{rank}.pt")
+with first_alone():
+    begun = time.monotonic()
+    time.sleep(0.1)
+    ended = time.monotonic()
+torch.save((total(1.0), model.weight.grad, begun, ended), f"{sys.argv[1]}/{count}-{rank}.pt")
 """
     (tmp_path / "step.py").write_text(program)
     launch = [
@@ -85,7 +90,7 @@ torch.save((total(1.0), model.weight.grad), f"{sys.argv[1]}/{count}-{rank}.pt")
     ]
     for command in ([sys.executable], launch):
         subprocess.run([*command, str(tmp_path / "step.py"), str(tmp_path)], check=True)
-    _, alone = torch.load(tmp_path / "1-0.pt")
-    for rank in range(2):
-        processes, shared = torch.load(tmp_path / f"2-{rank}.pt")
-        assert processes == 2 and torch.allclose(shared, alone)
+    _, alone, _, _ = torch.load(tmp_path / "1-0.pt")
+    (first, shared, _, ended), (second, other, begun, _) = (torch.load(tmp_path / f"2-{rank}.pt") for rank in range(2))
+    assert first == second == 2 and torch.allclose(shared, alone) and torch.allclose(other, alone)
+    assert begun >= ended, "the first does alone what the others find done"

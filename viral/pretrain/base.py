@@ -10,7 +10,7 @@ from viral.model.velocity import ContextMode
 from viral.pretrain import editor, edits, exam, folder, tokenizer, vae
 from viral.pretrain.lessons import PhotographEdits, SceneEdits
 from viral.pretrain.pictures import Photograph, Pictures, photographs
-from viral.pretrain.team import team, wait
+from viral.pretrain.team import first_alone, team
 from viral.pretrain.told_scenes import KINDS, MAPS, ToldScenes, told_scenes
 
 COUPLES = 20_480
@@ -25,21 +25,17 @@ def make_base(
     Processes that `torchrun` started share the two lessons of the editor; the first of them does the rest.
     """
     state.mkdir(parents=True, exist_ok=True)
-    rank, _ = team()
-    if rank > 0:
-        wait()
-    pictures, scenes = Pictures(photographs(photos)), told_scenes(state / "scenes", COUPLES)
-    autoencoder = _vae(pictures, state)
-    decoder = vae.train_decoder(autoencoder, pictures, decoder_seconds, state / "decoder.pt")
-    words = tokenizer.build_tokenizer(_phrases(pictures, scenes, state))
-    if rank == 0:
-        wait()
+    with first_alone():
+        pictures, scenes = Pictures(photographs(photos)), told_scenes(state / "scenes", COUPLES)
+        autoencoder = _vae(pictures, state)
+        decoder = vae.train_decoder(autoencoder, pictures, decoder_seconds, state / "decoder.pt")
+        words = tokenizer.build_tokenizer(_phrases(pictures, scenes, state))
     transformer, text_encoder = folder.build_transformer(), folder.build_text_encoder(words)
     told = editor.Words(text_encoder, folder.build_processor(words))
     linear = editor.LinearEncoder(autoencoder)
     first = editor.train(transformer, told, linear, PhotographEdits(pictures), editor_seconds, state / "editor.pt")
     second = teach_scenes(transformer, told, linear, SceneEdits(pictures, scenes), scene_seconds, state)
-    if rank == 0:
+    if team()[0] == 0:
         marks = exam.exam(linear, exam.unseen_scenes(state / "exam"), exam.editor_ways(transformer, told, linear))
         folder.save_base(out, transformer, autoencoder, text_encoder, words)
         (out / "README.md").write_text(card(pictures.photos, decoder, first, second, marks))

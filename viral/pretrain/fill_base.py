@@ -23,7 +23,7 @@ from viral.pretrain.fill_vae import build_vae
 from viral.pretrain.filler import FillEncoder, FillWords, diptych_of, masked_latents, train_filler
 from viral.pretrain.lessons import Sample, SceneEdits
 from viral.pretrain.pictures import Pictures, photographs
-from viral.pretrain.team import team, wait
+from viral.pretrain.team import first_alone, team
 from viral.pretrain.told_scenes import ToldScenes, told_scenes
 from viral.sampling.diptych import PAPER_PROMPT, RELEASED_PROMPT, Caption, in_context_prompt, right_half
 
@@ -39,19 +39,15 @@ def make_fill(photos: Path, state: Path, out: Path, decoder_seconds: float, fill
     Processes that `torchrun` started share the filler's batches; the first of them does the rest.
     """
     state.mkdir(parents=True, exist_ok=True)
-    rank, _ = team()
-    if rank > 0:
-        wait()
-    pictures, scenes = Pictures(photographs(photos)), told_scenes(state / "scenes", COUPLES)
-    autoencoder = _vae(pictures, state)
-    decoder = vae.train_decoder(autoencoder, pictures, decoder_seconds, state / "fill_decoder.pt")
-    words = build_words(_prompts(pictures, scenes, state))
-    if rank == 0:
-        wait()
+    with first_alone():
+        pictures, scenes = Pictures(photographs(photos)), told_scenes(state / "scenes", COUPLES)
+        autoencoder = _vae(pictures, state)
+        decoder = vae.train_decoder(autoencoder, pictures, decoder_seconds, state / "fill_decoder.pt")
+        words = build_words(_prompts(pictures, scenes, state))
     transformer = build_transformer(FILL_TOKEN, LAYERS, heads=HEADS, text_width=TEXT_WIDTH)
     encode, lesson = FillEncoder(autoencoder), SceneEdits(pictures, scenes)
     cost = train_filler(transformer, words, encode, lesson, filler_seconds, state / "filler.pt")
-    if rank == 0:
+    if team()[0] == 0:
         marks = exam.exam(encode, exam.unseen_scenes(state / "exam"), _ways(transformer, words, encode))
         save(out, transformer, autoencoder, words)
         (out / "README.md").write_text(card(pictures, decoder, cost, marks))

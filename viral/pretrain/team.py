@@ -1,6 +1,8 @@
 """Processes that share each batch, started by `torchrun`; one process alone is a team too."""
 
 import atexit
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -23,9 +25,14 @@ def team() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def wait() -> None:
-    """Until all processes are here."""
-    if dist.is_initialized():
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """A block that the first process runs before the others, who then find what it has written."""
+    rank, _ = team()
+    if rank > 0:
+        dist.barrier()
+    yield
+    if rank == 0 and dist.is_initialized():
         dist.barrier()
 
 
