@@ -49,7 +49,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "the demo's or the shipped one; else none)",
     )
     parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
-    parser.add_argument("--base", default="tiny", help="tiny, a folder or a hub id (default: tiny)")
+    parser.add_argument("--base", default="tiny", help="tiny, tiny-fill, a folder or a hub id (default: tiny)")
     parser.add_argument(
         "--accept-licence", action="append", default=[], metavar="NAME", help="a restricted licence that suits you"
     )

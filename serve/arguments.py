@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from viral.config import SHIPPED_BASE, ModelConfig, RunConfig, ServeConfig, own_or_shipped_adapter
+from viral.config import SHIPPED_BASES, ModelConfig, RunConfig, ServeConfig, own_or_shipped_adapter
 from viral.model.architecture import is_fill
 
 _DEFAULTS = ServeConfig()
@@ -40,7 +40,7 @@ class AppArgs(Limits):
     adapter: str | None = None
     """Default of `base`: an adapter folder, or `models:/name@alias` in the registry at `tracking`."""
     fill: str | None = None
-    """A FLUX.1 Fill base that takes the edits by instruction alone; without one the bare `base` does."""
+    """A FLUX.1 Fill base (`tiny-fill` ships) for edits by instruction alone; without one the bare `base` does them."""
     fill_adapter: str | None = None
     """Default of `fill`, likewise; none edits without training."""
     judge: str | None = None
@@ -127,7 +127,7 @@ class AppArgs(Limits):
         if self.fill is not None and base == list(self.bases())[-1]:
             return self.fill_adapter and _source(self.fill_adapter)
         own = Path(self.storage, "adapter")
-        return _source(self.adapter or str(own_or_shipped_adapter(own) if self.base == "tiny" else own))
+        return _source(self.adapter or str(own_or_shipped_adapter(own, base)))
 
     def journal_file(self) -> str:
         """The file of `journal`, absolute."""
@@ -139,7 +139,6 @@ def _source(adapter: str) -> str:
 
 
 def _name(base: str) -> str:
-    """Name of a base for people: `tiny`, a folder's name or a hub id."""
-    if base == str(SHIPPED_BASE):
-        return "tiny"
-    return Path(base).name if Path(base).is_dir() else base
+    """Name of a base for people: that of one that ships, a folder's name or a hub id."""
+    shipped = {str(folder): name for name, folder in SHIPPED_BASES.items()}
+    return shipped.get(base) or (Path(base).name if Path(base).is_dir() else base)

@@ -30,6 +30,11 @@ from viral.data_config import (
 
 SHIPPED_BASE = Path(__file__).parent / "base"
 SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
+SHIPPED_FILL = Path(__file__).parent / "fill"
+SHIPPED_BASES = {"tiny": SHIPPED_BASE, "tiny-fill": SHIPPED_FILL}
+"""Folders by the name under which a configuration asks for them."""
+SHIPPED_ADAPTERS = {"tiny": SHIPPED_ADAPTER}
+"""By the name of their base."""
 Card = Literal["RTX4090-24G", "L40S-48G", "A100-80G", "A800-80G", "H200-141G"]
 
 
@@ -257,7 +262,7 @@ class RunConfig(Config):
     latents: str = "latents"
     """Table of latents: a name under `storage`, or a folder of your own."""
     base: str = "tiny"
-    """Base model in diffusers' layout: `tiny` (shipped), a folder or a hub id."""
+    """Base model in diffusers' layout: `tiny` or `tiny-fill` (shipped), a folder or a hub id."""
     seed: int = 0
     adapters: dict[str, Place] = {}
     """Adapters that protocols compare, by name: folders, or models:/name@alias; `ours` is the one under `storage`."""
@@ -280,17 +285,18 @@ class RunConfig(Config):
     nodes: NodesConfig = NodesConfig()
 
     def base_folder(self) -> str:
-        """Where `base` is loaded from: the shipped folder for `tiny`, else the name as given."""
-        return str(SHIPPED_BASE) if self.base == "tiny" else self.base
+        """Where `base` is loaded from: the folder of one that ships, else the name as given."""
+        return str(SHIPPED_BASES.get(self.base, self.base))
 
     def start_place(self) -> str | None:
         """Where the adapter lies that training goes on from."""
-        return str(SHIPPED_ADAPTER) if self.train.start_from == "tiny" else self.train.start_from
+        place = self.train.start_from
+        return None if place is None else str(SHIPPED_ADAPTERS.get(place, place))
 
 
-def own_or_shipped_adapter(folder: Path) -> Path:
-    """The folder where it holds an adapter, else the one that ships, which belongs to the base `tiny`."""
-    return folder if (folder / "card.json").is_file() else SHIPPED_ADAPTER
+def own_or_shipped_adapter(folder: Path, base: str = "tiny") -> Path:
+    """The folder where it holds an adapter or none ships for the base, else the one that ships."""
+    return folder if (folder / "card.json").is_file() else SHIPPED_ADAPTERS.get(base, folder)
 
 
 def fingerprint(*parts: Any) -> str:

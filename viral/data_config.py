@@ -148,8 +148,8 @@ class FindingsConfig(Config):
     """Their names (none: all, in their order)."""
     seeds: int = Field(3, ge=0)
     """Trainings of each arm, whose seeds differ; with 0 the page is written from what is there."""
-    fill: str | None = None
-    """Folder or hub id of the FLUX.1 Fill that the question of ICEdit's placements trains on."""
+    fill: str = "tiny-fill"
+    """The FLUX.1 Fill that the question of ICEdit's placements trains on, as `base` names it."""
 
 
 class ProtocolConfig(Config):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from viral.config import SHIPPED_BASE, ModelConfig
+from viral.config import SHIPPED_BASES, ModelConfig
 from viral.data.images import decode, encode_png
 from viral.model.adapter_files import AdapterCard, read_card
 from viral.sampling.editor import Editor
@@ -34,7 +34,7 @@ class AdapterModel:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.card = read_card(folder)
-        base = settings["base"] or (str(SHIPPED_BASE) if self.card.base == "tiny" else self.card.base)
+        base = settings["base"] or str(SHIPPED_BASES.get(self.card.base, self.card.base))
         config = ModelConfig(accept_licences=settings["accept_licences"], revision=self.card.base_revision)
         kind = Editor if self.card.prompt is None else InstructEditor
         self.editor = kind.load(base, folder, device=settings["device"], config=config)

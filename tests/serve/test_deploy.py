@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from serve.app import build_app
 from serve.arguments import AppArgs
-from viral.config import SHIPPED_ADAPTER, RunConfig
+from viral.config import SHIPPED_ADAPTER, SHIPPED_BASES, RunConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,8 +37,7 @@ def test_configuration_is_one_that_serve_and_the_application_take(read):
 
 def test_replica_of_another_checkout_finds_its_own_shipped_base(monkeypatch, tmp_path):
     sent = AppArgs.of(RunConfig(), "adapter", None)
-    monkeypatch.setattr("viral.config.SHIPPED_BASE", tmp_path)
-    monkeypatch.setattr("serve.arguments.SHIPPED_BASE", tmp_path)
+    monkeypatch.setitem(SHIPPED_BASES, "tiny", tmp_path)
     assert sent.bases() == {"tiny": str(tmp_path)}
 
 

@@ -119,12 +119,9 @@ def _balances(config: RunConfig) -> tuple[Arm, ...]:
 
 
 def _placements(config: RunConfig) -> tuple[Arm, ...]:
-    fill, places = config.findings.fill, {"released": "as released", "text": "as in the paper's text"}
-    if fill is None:
-        why = "no FLUX.1 Fill folder was named with findings.fill"
-        return tuple(Arm(title, missing=why) for title in places.values())
+    places = {"released": "as released", "text": "as in the paper's text"}
     told = {
-        "base": fill,
+        "base": config.findings.fill,
         "train.text": "instruction",
         "train.context": "full",
         "train.targets": 1,

@@ -1,5 +1,6 @@
 """ICEdit's tables on a small FLUX.1 Fill: drawn benchmarks, answered and scored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 
 from tests.evaluation.protocols.conftest import SIZE, protocol_config
 from viral.config import AdapterConfig, RunConfig
+from viral.data.sources.combinations import KEPT_OUT
 from viral.evaluation.metrics import l1
 from viral.evaluation.protocols.answer_table import Answerer, Asked
 from viral.evaluation.protocols.case_table import write_cases
 from viral.evaluation.protocols.cells import Bootstrap, cells
 from viral.evaluation.protocols.icedit_tables import ICEDIT_TABLES, TABLE1, TABLE2, TABLE3, VIE, emu_cases
+from viral.evaluation.protocols.proof import KINDS
 from viral.evaluation.protocols.protocol import Protocol
 from viral.evaluation.protocols.rows import rows_of
 from viral.evaluation.protocols.run import place_of
@@ -101,6 +104,14 @@ def test_the_ablation_lacks_only_the_adapters_that_nobody_named(config: RunConfi
     assert set(missing) == {"icedit_bare", "lora64", "moe_only"} and "adapters.lora64" in missing["lora64"]
     named = config.model_copy(update={"adapters": {"lora64": f"{config.storage}/adapter"}})
     assert "lora64" not in [row.name for row in rows_of(named, TABLE3, "/nowhere") if row.missing]
+
+
+def test_the_proof_tells_a_fill_base_in_words_what_others_are_shown(config: RunConfig) -> None:
+    few = config.model_copy(update={"protocol": config.protocol.model_copy(update={"cases": 1})})
+    table = figures(few, replace(KINDS, methods=("ours", "base", "copy_query")))
+    values = {name: [cell.value for cell in row.values()] for name, row in table.items()}
+    assert len(values["ours"]) == len(KEPT_OUT) and None not in values["ours"]
+    assert len({tuple(row) for row in values.values()}) == 3
 
 
 def test_l1_is_torchs_on_pictures_in_0_to_1() -> None:

@@ -9,6 +9,7 @@ from viral.config import RunConfig, fingerprint
 from viral.evaluation.peers.peer import Peer
 from viral.evaluation.peers.registry import build_peer
 from viral.evaluation.protocols.protocol import Protocol
+from viral.model.architecture import is_fill
 
 KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "ours": ("Ours", {"kind": "analogy", "adapter": "ours"}),
@@ -29,6 +30,11 @@ KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "vae": ("The truth through the VAE (bound)", {"kind": "free", "answer": "truth", "vae": True}),
 }  # fmt: skip
 """Titles and descriptions of the rows that every protocol may name; any other name is that of an adapter."""
+TOLD: dict[str, tuple[str, dict[str, Any]]] = {
+    "ours": ("Ours, told in words", {"kind": "icedit"}),
+    "base": ("Frozen base, told in words", {"kind": "icedit", "adapter": None}),
+}
+"""What stands in for rows of `KNOWN` where the run's base is a FLUX.1 Fill, which is shown no examples."""
 FREE = ("copy_query", "copy_example", "mean")
 """Answers that cost nothing."""
 
@@ -50,14 +56,17 @@ def rows_of(config: RunConfig, protocol: Protocol, means: str) -> list[Row]:
     """The protocol's own rows, of which those that lack an adapter or weights say so, then the configuration's, whose
     `ValueError` is the user's to hear. `means` is the place of the mean targets.
     """
-    rows = [_tried(config, name, _described(name, protocol.peers, means)) for name in protocol.methods]
+    known = KNOWN | TOLD if is_fill(config.base_folder(), config.model) else KNOWN
+    rows = [_tried(config, name, _described(name, known, protocol.peers, means)) for name in protocol.methods]
     return rows + [_row(config, name, described) for name, described in config.protocol.methods.items()]
 
 
-def _described(name: str, peers: Mapping[str, Mapping[str, Any]], means: str) -> dict[str, Any]:
+def _described(
+    name: str, known: Mapping[str, tuple[str, dict[str, Any]]], peers: Mapping[str, Mapping[str, Any]], means: str
+) -> dict[str, Any]:
     if name in peers:
         return dict(peers[name])
-    title, described = KNOWN.get(name, (f"Adapter {name}", {"kind": "analogy", "adapter": name}))
+    title, described = known.get(name, (f"Adapter {name}", {"kind": "analogy", "adapter": name}))
     return {"title": title, **described, **({"means": means} if described.get("answer") == "mean" else {})}
 
 
