@@ -159,7 +159,7 @@ def test_training_of_the_20_billion_model_fits_as_known(qwen: Footprint) -> None
     fits = [qwen.fitting(size * GB, qwen.training, TRAINING_CHANGES) for size in (24, 48, 80)]
     forget = "train.keep_attention=false"
     settings = [qwen.settings(fit or {}) for fit in fits]
-    assert settings == [[forget, "train.zero_stage=3"], [forget, "model.quantise=float8"], []]
+    assert settings == [[forget, "train.zero_stage=3"], [forget, "model.modulation=table"], []]
     paints = [qwen.fitting(size * GB, qwen.painting, PAINTING_CHANGES) for size in (24, 48, 80)]
     assert paints == [{"model.offload": "model", "model.quantise": "nf4"}, {"model.offload": "model"}, {}]
 

@@ -20,6 +20,7 @@ from viral.config import ModelConfig
 from viral.model.frame_conv import use_frame_convs
 from viral.model.licences import UNDECLARED, Licence
 from viral.model.loading import PARTS, OpenedBase, base_path, check_part, open_base, use_offload
+from viral.model.modulation import use_modulation_table
 from viral.model.roles import use_role_rope
 from viral.storage import file_sha256
 
@@ -109,6 +110,8 @@ def load_backbone(
     if "transformer" in parts:
         model = opened.network(QwenImageTransformer2DModel, "transformer")
         use_role_rope(model)
+        if config.modulation == "table":
+            _use_table(model, opened)
         loaded["transformer"] = model
     if "vae" in parts:
         loaded["vae"] = opened.network(AutoencoderKLQwenImage, "vae")
@@ -116,6 +119,15 @@ def load_backbone(
     if "text" in parts:
         loaded["texts"] = _text_pipeline(opened)
     return Backbone(opened.folder, opened.scheduler, licence=opened.licence, config=config, **loaded)
+
+
+def _use_table(transformer: QwenImageTransformer2DModel, opened: OpenedBase) -> None:
+    if opened.dtype is not torch.bfloat16:
+        raise ValueError(
+            "model.modulation=table holds the times that bfloat16 tells apart, but the model computes in "
+            f"{opened.dtype}; set model.dtype=bfloat16 or model.modulation=weights"
+        )
+    use_modulation_table(transformer, opened.dtype, opened.device)
 
 
 def _text_pipeline(opened: OpenedBase) -> QwenImageEditPlusPipeline:

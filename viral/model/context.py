@@ -152,7 +152,7 @@ class Fixed:
         self.zero = self.times(torch.zeros(1, device=text.device), 1)
         self.text_side = Side(True, text_rope, [text.shape[1]], self.zero)
 
-    def times(self, t: Float[Tensor, " b"], count: int) -> Float[Tensor, "k b_context d"]:
+    def times(self, t: Float[Tensor, " b"], count: int) -> Float[Tensor, "k b_context e"]:
         """Time embeddings of `count` targets per context."""
         dtype = self.text.dtype
         return rearrange(self.transformer.time_text_embed(t.to(dtype), self.text), "(b k) d -> k b d", k=count)
@@ -163,7 +163,7 @@ class Fixed:
     def pack_context(self) -> Float[Tensor, "b s c"]:
         return cat([pack(image) for image in self.context], 1)
 
-    def head(self, targets: Float[Tensor, "b_context s d"], times: Float[Tensor, "k b_context d"]) -> Latents:
+    def head(self, targets: Float[Tensor, "b_context s d"], times: Float[Tensor, "k b_context e"]) -> Latents:
         """Velocities of the targets' last hidden states."""
         states = rearrange(targets, "b (k t) d -> (b k) t d", k=len(times))
         states = self.transformer.norm_out(states, rearrange(times, "k b d -> (b k) d"))

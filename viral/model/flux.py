@@ -120,6 +120,11 @@ def load_flux(
     `dtype` overrides the configured one. A part whose output is cached need not be there. `ValueError` names a part
     that is missing, a licence that is not accepted, a package that quantisation needs, and how to reach the hub.
     """
+    if config.modulation == "table":
+        raise ValueError(
+            f"model.modulation=table, but the modulations of {base} follow from its prompt too, not from the time "
+            "alone; set model.modulation=weights"
+        )
     opened = open_base(base, parts, device, dtype, config)
     loaded: dict = {}
     if "transformer" in parts:

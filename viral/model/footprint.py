@@ -60,18 +60,23 @@ Change = dict[str, Any]
 """Settings by dotted name."""
 AS_IS: Change = {}
 CHECKPOINT: Change = {"train.gradient_checkpointing": True}
+TABLE: Change = {"model.modulation": "table"}
 LEAST: Change = CHECKPOINT | {"train.keep_attention": False}
 TRAINING_CHANGES: tuple[Change, ...] = (
     AS_IS,
     CHECKPOINT,
     LEAST,
+    LEAST | TABLE,
     LEAST | {"model.quantise": "float8"},
     LEAST | {"model.quantise": "nf4"},
+    LEAST | TABLE | {"model.quantise": "nf4"},
     LEAST | {"train.zero_stage": 3},
 )
 PAINTING_CHANGES: tuple[Change, ...] = (
     AS_IS,
+    TABLE,
     {"model.offload": "model"},
+    TABLE | {"model.offload": "model"},
     {"model.offload": "model", "model.quantise": "float8"},
     {"model.offload": "model", "model.quantise": "nf4"},
     {"model.offload": "group"},
@@ -172,8 +177,9 @@ class Footprint:
     def fitting(
         self, memory: float, of: Callable[[Change], dict[str, float]], changes: tuple[Change, ...]
     ) -> Change | None:
-        """The first of `changes` under which `of` stays within `memory` bytes; None where none does."""
-        return next((change for change in changes if sum(of(change).values()) <= memory), None)
+        """The first of `changes` that the base can take and under which `of` stays within `memory` bytes; or None."""
+        able = (change for change in changes if self._modulations or not change.keys() & TABLE.keys())
+        return next((change for change in able if sum(of(change).values()) <= memory), None)
 
     def context_bytes(self) -> float:
         """Keys and values of a stationary context."""
@@ -194,8 +200,16 @@ class Footprint:
         depth = facts["num_layers"] + facts.get("num_single_layers", 0)
         return Shape(facts["num_attention_heads"] * facts["attention_head_dim"], depth, self.work)
 
+    @property
+    def _modulations(self) -> int:
+        """Weights that a table can stand for: of Qwen's layers, whose modulations follow from the time alone."""
+        facts, width = self.architecture["transformer"], self._shape.width
+        return 0 if "num_single_layers" in facts else width * width * (12 * facts["num_layers"] + 2)
+
     def _transformer(self, config: RunConfig) -> float:
         total, matrices = count_parameters(self.architecture["transformer"])
+        if config.model.modulation == "table":
+            total, matrices = total - self._modulations, matrices - self._modulations
         wide = 4.0 if config.model.dtype == "float32" else 2.0
         stored = wide if config.model.quantise is None else STORED[config.model.quantise]
         return stored * matrices + wide * (total - matrices)
