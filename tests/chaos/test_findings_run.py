@@ -4,13 +4,14 @@ from pathlib import Path
 
 from tests.evaluation.protocols.conftest import protocol_config
 from tests.train.conftest import free_port
+from viral.config import SHIPPED_BASE
 from viral.evaluation.findings import Arm, Finding
 from viral.evaluation.findings_run import changed, found_trials, run_finding
 from viral.tracking import tracking_server
 
 
-def test_a_trial_is_trained_scored_kept_and_not_run_twice(ray_cluster: None, tiny_base: Path, tmp_path: Path) -> None:
-    own = protocol_config(tiny_base, tmp_path, cases=2)
+def test_a_trial_is_trained_scored_kept_and_not_run_twice(ray_cluster: None, tmp_path: Path) -> None:
+    own = protocol_config(SHIPPED_BASE, tmp_path, cases=2)
     small = {
         "dataset.sources": {"plain": {"kind": "scenes"}},
         "dataset.parts": {"plain": {"source": "plain", "images": 4, "tasks": ["negative", "edge"]}},

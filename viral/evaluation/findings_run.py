@@ -16,11 +16,11 @@ from viral.evaluation.findings import Arm, Changes, Finding
 from viral.evaluation.findings_asked import ASKED
 from viral.evaluation.findings_router import router_turn
 from viral.evaluation.findings_trial import TRIAL, Trial, find_trial
+from viral.evaluation.peers.adapters import OURS, adapter_sha256
 from viral.evaluation.protocols.proof import PHOTOGRAPHS, SCENES
 from viral.evaluation.protocols.proof_error import FREE, CaseError, case_errors
 from viral.evaluation.protocols.protocol import Protocol, Score
 from viral.evaluation.protocols.run import run_protocol
-from viral.model.adapter import adapter_sha256
 from viral.model.adapter_files import EXPERTS, PEFT, ROUTER, read_tensors
 from viral.storage import Storage, local_folder
 from viral.train.journal import read_journal
@@ -69,7 +69,7 @@ def _train(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Trial:
     place = _place(config, finding, arm, seed)
     data = _data(config, arm)
     latents = os.path.relpath(Storage(data.storage).join(data.latents).folder(), place.folder())
-    own = {"storage": str(place), "latents": latents, "pairs": "pairs", "seed": config.seed + seed}
+    own = {"storage": str(place), "latents": latents, "pairs": "pairs", "seed": config.seed + seed, "adapters": {}}
     trained = changed(changed(config, arm.changes), own)
     key = fingerprint("trial", RECIPE, describe_run(trained).inputs, config.protocol, config.evaluate)
     if (found := find_trial(place, key)) is not None:
@@ -120,8 +120,8 @@ def scores_of(config: RunConfig, protocol: Protocol) -> list[Score]:
 def _ask(config: RunConfig, finding: Finding, arms: Sequence[Arm], seed: int) -> Iterator[Trial]:
     """All arms at once, of the adapter that is there."""
     asked = ASKED[finding.name](arms, seed)
-    told = [[arm.name, dict(arm.changes)] for arm in arms]
-    key = fingerprint("asked", RECIPE, told, config.protocol, config.evaluate, config.seed, _adapter(config))
+    told, adapter = [[arm.name, dict(arm.changes)] for arm in arms], adapter_sha256(OURS, config)
+    key = fingerprint("asked", RECIPE, told, config.protocol, config.evaluate, config.seed, adapter)
     places = {arm.name: _place(config, finding, arm, seed) for arm in arms}
     known = {arm.name: find_trial(places[arm.name], key) for arm in arms}
     if all(known.values()):
@@ -142,11 +142,6 @@ def _figures(config: RunConfig) -> dict[str, float]:
         turn = router_turn(config, folder)
     figures = {"samples/s": float(np.median(speeds)), "parameters": float(numbers)}
     return figures if turn is None else {**figures, "router turned, degrees": turn}
-
-
-def _adapter(config: RunConfig) -> str:
-    with local_folder(Storage(config.storage).join("adapter")) as folder:
-        return adapter_sha256(folder)
 
 
 def _place(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Storage:
