@@ -5,7 +5,6 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 IMAGES ?=
 PHOTOS ?=
-OUT ?= runs/tiny-fill
 CONFIG ?= jobs/configs/tiny.yaml
 OVERRIDES := $(if $(IMAGES),images=$(IMAGES) storage=runs/$(notdir $(abspath $(IMAGES))))
 
@@ -55,11 +54,10 @@ bench-gpu: ## full width on one GPU; installs what it needs beside the torch tha
 	@.venv-gpu/bin/python -m pip install --quiet torch diffusers==0.42.1 peft==0.21.2 einops jaxtyping pydantic pyyaml
 	.venv-gpu/bin/python tests/benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))
 
-pretrain: setup ## remake the small base model: make pretrain PHOTOS=dir
-	$(RUN) -m torch.distributed.run --standalone --local-addr=localhost --nproc-per-node=2 jobs/pretrain_tiny.py $(PHOTOS)
-
-pretrain-fill: setup ## make the small Fill base: make pretrain-fill PHOTOS=dir OUT=dir
-	$(RUN) -m torch.distributed.run --standalone --local-addr=localhost --nproc-per-node=2 jobs/pretrain_fill.py $(PHOTOS) --out $(OUT)
+pretrain: JOB = pretrain_tiny
+pretrain-fill: JOB = pretrain_fill
+pretrain pretrain-fill: setup ## remake the small base model, or the small Fill: make pretrain PHOTOS=dir
+	$(RUN) -m torch.distributed.run --standalone --local-addr=localhost --nproc-per-node=2 jobs/$(JOB).py $(PHOTOS)
 
 lock: ## resolve requirements.lock anew, for 3.11 and 3.12, without addresses
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock

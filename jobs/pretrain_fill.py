@@ -1,21 +1,21 @@
 """Make the small Fill base from photographs: VAE, tokenizers, text encoders and Fill DiT.
 
-python jobs/pretrain_fill.py PHOTOS --out DIR [--state runs/pretrain]
+python jobs/pretrain_fill.py PHOTOS [--state runs/pretrain]
 """
 
 import argparse
 from pathlib import Path
 
-from viral.config import stop
+from viral.config import SHIPPED_FILL, stop
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of photographs whose licence allows training")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the base to")
+    parser.add_argument("--out", type=Path, default=SHIPPED_FILL, help="folder to write the base to")
     parser.add_argument("--state", type=Path, default=Path("runs/pretrain"), help="folder that keeps the progress")
     parser.add_argument("--decoder-seconds", type=float, default=960, help="processor time for the VAE's decoder")
-    parser.add_argument("--filler-seconds", type=float, default=8400, help="processor time for DiT and text encoders")
+    parser.add_argument("--filler-seconds", type=float, default=7200, help="processor time for DiT and text encoders")
     args = parser.parse_args()
     from viral.pretrain.fill_base import make_fill
     from viral.pretrain.team import join_team

@@ -1,15 +1,17 @@
 """The whole making of the small Fill base: VAE, decoder, filler, folder and model card; resumable at every minute."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxFillPipeline, FluxTransformer2DModel
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxFillPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 from viral.model.flux_fill import FillVelocity
 from viral.pretrain import edits, exam, vae
 from viral.pretrain.base import COUPLES, photograph_rows
+from viral.pretrain.editor import SHIFT
 from viral.pretrain.fill_folder import (
     NOISE_TOKEN,
     build_clip,
@@ -60,10 +62,16 @@ def save(
     """Write a folder that `FluxFillPipeline.from_pretrained` opens, weights rounded to `dtype`."""
     autoencoder.register_to_config(_name_or_path="")  # where it was loaded from is nobody's concern
     FluxFillPipeline(
-        scheduler=build_scheduler(), vae=autoencoder.to(dtype), text_encoder=words.clip.to(dtype),
+        scheduler=_scheduler(), vae=autoencoder.to(dtype), text_encoder=words.clip.to(dtype),
         tokenizer=words.clip_tokenizer, text_encoder_2=words.t5.to(dtype), tokenizer_2=words.t5_tokenizer,
         transformer=transformer.to(dtype),
     ).save_pretrained(folder)  # fmt: skip
+
+
+def _scheduler() -> FlowMatchEulerDiscreteScheduler:
+    """FLUX.1's schedule, as far towards noise as training was."""
+    shift = {"base_shift": math.log(SHIFT), "max_shift": math.log(SHIFT)}
+    return FlowMatchEulerDiscreteScheduler.from_config({**build_scheduler().config, **shift})
 
 
 def _vae(pictures: Pictures, state: Path) -> AutoencoderKL:
