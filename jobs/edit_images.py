@@ -60,7 +60,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--preview-steps", type=int, default=4, metavar="m", help="of each candidate (default: 4)")
     parser.add_argument(
-        "--judge", default="cycle", help="cycle, direction, or folder or hub id of a Qwen2.5-VL (default: cycle)"
+        "--judge",
+        default="consensus",
+        help="consensus, cycle, direction, or a Qwen2.5-VL (default: consensus)",
     )
     parser.add_argument("--actors", type=int, default=2, help="Ray Data actors, each with a model (default: 2)")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of an actor (default: 0, the CPU)")

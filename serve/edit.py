@@ -36,7 +36,7 @@ class EditRequest:
     """Seeds tried: seed, seed + 1, ..."""
     preview_steps: int = 4
     judge: str | None = None
-    """`direction`, `cycle`, `vlm` or None for the default; unused with one candidate."""
+    """`consensus`, `direction`, `cycle`, `vlm` or None for the default; unused with one candidate."""
     previews: bool = False
     """Whether `stream` sends pictures of the candidates."""
 

@@ -33,7 +33,7 @@ class Choices(BaseModel):
     """Seeds tried, `seed`, `seed` + 1, ...; a judge picks the one that is finished."""
     preview_steps: int = Field(4, ge=1)
     """Steps after which the candidates are judged."""
-    judge: Literal["direction", "cycle", "vlm"] | None = None
+    judge: Literal["consensus", "direction", "cycle", "vlm"] | None = None
     """Who compares the candidates."""
 
     def request(

@@ -127,10 +127,10 @@ def _verdicts(made: dict[str, Any], seed: int) -> tuple[TraceVerdict, ...]:
 
 
 def _judge(editor: AnyEditor, request: EditRequest, query: Image.Image, vlm: RemoteJudge | None) -> Judge:
-    name = request.judge or ("cycle" if request.examples else "vlm")
+    name = request.judge or ("consensus" if request.examples or vlm is None else "vlm")
     if name == "vlm":
         if vlm is None:
-            raise ValueError("judge: this server has no vision-language model; ask for cycle or direction")
+            raise ValueError("judge: this server has no vision-language model; ask for consensus")
         return vlm
     return choose_judge(name, editor, request.instruction, size=side(editor, request, query))
 

@@ -26,8 +26,9 @@ def picture(colour: str) -> Image.Image:
 
 
 def test_a_judge_is_named_by_a_word_a_model_or_an_address(editor: Editor, tiny_base: Path) -> None:
-    names = [choose_judge(name, editor).name for name in ("cycle", "direction", "http://host:1/v1#some/model")]
-    assert names[:2] == ["cycle", "direction in latent statistics"] and names[2].startswith("endpoint some/model")
+    names = [choose_judge(name, editor).name for name in ("cycle", "direction", "consensus", "http://host:1/v1#m")]
+    assert names[:3] == ["cycle", "direction in latent statistics", "consensus"]
+    assert names[3].startswith("endpoint m")
     assert isinstance(choose_judge(str(tiny_base), editor), VLMJudge)
 
 

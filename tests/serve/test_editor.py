@@ -71,7 +71,7 @@ def test_trace_says_what_was_used_and_lies_in_the_image(editor, request_):
     assert read_trace(answer.png)["sha256"] == answer.trace.sha256
 
 
-@pytest.mark.parametrize("judge", ["cycle", "direction"])
+@pytest.mark.parametrize("judge", ["cycle", "direction", "consensus"])
 def test_candidates_are_shown_and_judged_and_the_winner_is_the_image_of_its_seed(editor, request_, judge):
     asked = replace(request_, candidates=3, preview_steps=2, judge=judge, previews=True)
     *events, done = asyncio.run(events_of(editor.stream(asked)))

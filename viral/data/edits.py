@@ -50,7 +50,7 @@ class Change:
     size: int | None = None
     candidates: int = 1
     preview_steps: int = 4
-    judge: str = "cycle"
+    judge: str = "consensus"
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def folder(self) -> Path:

@@ -31,9 +31,9 @@ class Asked:
 
 
 def ask_filters(arms: Sequence[Arm], seed: int) -> Asked:
-    """Every arm a row of the proof's early filter, judged by direction; the arm without changes is one seed."""
+    """Every arm a row of the proof's early filter, judged by consensus; the arm without changes is one seed."""
     peers = {
-        arm.name: {"kind": "analogy", "adapter": OURS, "filter": {**arm.changes, "judge": "direction"}}
+        arm.name: {"kind": "analogy", "adapter": OURS, "filter": {**arm.changes, "judge": "consensus"}}
         for arm in arms
         if arm.changes
     }

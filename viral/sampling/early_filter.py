@@ -15,7 +15,7 @@ from viral.flow import data_estimate
 from viral.model.tokens import Latents
 from viral.model.velocity import Velocity
 from viral.sampling.denoise import denoise, start_noise
-from viral.sampling.judges import Candidate, Judge, JudgeError, Request, Verdict, combine
+from viral.sampling.judges import Candidate, FieldJudge, Judge, JudgeError, Request, Verdict, combine
 
 Mode = Literal["restart", "continue"]
 Tournament = Literal["bubble", "knockout"]
@@ -114,6 +114,8 @@ def early_filter(
         field = _field(seeds, begun, clean, decode)
         for runner in field:
             on_event(Preview(runner.seed, runner.candidate))
+        if isinstance(judge, FieldJudge):
+            judge.meet([runner.candidate for runner in field])
         referee = _Referee(request, judge, swap, at_once, on_event)
         best, error = _elect(field, referee, tournament)
         winner, latents, comparisons = best.seed, best.latents, referee.comparisons

@@ -10,6 +10,7 @@ from viral.model.velocity import EditVelocity
 from viral.sampling.editor import Editor
 from viral.sampling.embedder import ClipEmbedder, LatentEmbedder
 from viral.sampling.instruct import InstructEditor
+from viral.sampling.judge_consensus import ConsensusJudge
 from viral.sampling.judge_cycle import CycleJudge
 from viral.sampling.judge_direction import DirectionJudge
 from viral.sampling.judge_endpoint import Endpoint, EndpointJudge
@@ -29,14 +30,16 @@ def choose_judge(
 ) -> Judge:
     """The judge `name` for an editor's candidates of one instruction and size.
 
-    `cycle` and `direction` ask the editor's own model and VAE, and need examples; `words` asks the embedded embedder
-    and needs an instruction; `URL#MODEL` is an OpenAI-compatible endpoint; anything else is the folder or hub id of a
-    Qwen2.5-VL, put where the editor's model is. `ValueError` for a name that is none of these, or a judge that this
-    editor cannot have.
+    `consensus` asks the candidates themselves; `cycle` and `direction` ask the editor's own model and VAE, and need
+    examples; `words` asks the embedded embedder and needs an instruction; `URL#MODEL` is an OpenAI-compatible endpoint;
+    anything else is the folder or hub id of a Qwen2.5-VL, put where the editor's model is. `ValueError` for a name that
+    is none of these, or a judge that this editor cannot have.
     """
+    if name == "consensus":
+        return ConsensusJudge()
     if name in ("cycle", "direction"):
         if isinstance(editor, InstructEditor):
-            raise ValueError(f"the {name} judge needs example pairs, which FLUX.1 Fill does not take; name a model")
+            raise ValueError(f"the {name} judge needs example pairs, which FLUX.1 Fill does not take; take consensus")
         return cycle_judge(editor, instruction, size) if name == "cycle" else direction_judge(editor, size)
     if name == "words":
         return WordsJudge(ClipEmbedder.load(str(EMBEDDED_CLIP), str(editor.transformer.device)))

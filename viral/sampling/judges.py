@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -70,6 +70,13 @@ class Judge(Protocol):
     def name(self) -> str: ...
 
     def better(self, request: Request, first: Candidate, second: Candidate) -> Verdict: ...
+
+
+@runtime_checkable
+class FieldJudge(Judge, Protocol):
+    """A judge that looks at all candidates of a request before it compares two of them."""
+
+    def meet(self, field: Sequence[Candidate]) -> None: ...
 
 
 def combine(verdicts: tuple[Verdict, ...]) -> Verdict:

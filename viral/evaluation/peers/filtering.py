@@ -22,7 +22,7 @@ class Filter(Config):
     preview_steps: int = Field(4, ge=1)
     """m."""
     judge: str = "direction"
-    """`direction`, `cycle`, `words`, URL#MODEL of an endpoint, or folder or hub id of a Qwen2.5-VL."""
+    """`consensus`, `direction`, `cycle`, `words`, URL#MODEL of an endpoint, or folder or hub id of a Qwen2.5-VL."""
 
     def seeds(self, case: Case) -> list[int]:
         """The noises of a case."""

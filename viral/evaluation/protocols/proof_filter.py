@@ -11,7 +11,7 @@ from viral.evaluation.protocols.case import Case
 from viral.evaluation.protocols.proof_error import OURS, SAMPLES
 from viral.evaluation.protocols.protocol import Score
 
-FILTERED = ("filtered_direction", "filtered_cycle")
+FILTERED = ("filtered_direction", "filtered_cycle", "filtered_consensus")
 ASKED = (
     "depth",
     "normal",

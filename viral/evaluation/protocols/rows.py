@@ -19,6 +19,9 @@ KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "filtered_cycle": ("Ours, early filter by cycle", {
         "kind": "analogy", "adapter": "ours", "filter": {"judge": "cycle"},
     }),
+    "filtered_consensus": ("Ours, early filter by consensus", {
+        "kind": "analogy", "adapter": "ours", "filter": {"judge": "consensus"},
+    }),
     "base": ("Frozen base, no example", {"kind": "base"}),
     "base_told": ("Frozen base, told what the pair shows", {"kind": "base", "words": "derived"}),
     "copy_query": ("Copy the query", {"kind": "free", "answer": "copy_query"}),
