@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viral.config import SHIPPED_ADAPTERS, ModelConfig, RunConfig, own_or_shipped_adapter, resolve, stop
+from viral.config import ModelConfig, RunConfig, own_or_shipped_adapter, resolve, stop
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +46,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--adapter",
         help="adapter folder, released .safetensors file or models:/name@alias (default with examples: "
-        "the demo's or the shipped one; else none but tiny-fill's own)",
+        "the demo's or the shipped one; else none)",
     )
     parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
     parser.add_argument("--base", default="tiny", help="tiny, tiny-fill, a folder or a hub id (default: tiny)")
@@ -134,7 +134,7 @@ def _paint(args: argparse.Namespace, editor: "Editor | InstructEditor", fill: bo
 def _adapter(args: argparse.Namespace) -> Path | None:
     """Folder or file of the adapter asked for, fetched from the registry where it is a registered one."""
     if args.adapter is None and len(args.images) == 1:
-        return SHIPPED_ADAPTERS.get(args.base) if args.base != "tiny" else None  # tiny's reads no words
+        return None
     if args.adapter is None or not args.adapter.startswith("models:/"):
         path = Path(args.adapter or own_or_shipped_adapter(DEMO / "adapter"))
         # Asked here too: the library takes long to import.

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED_FILL, help="folder to write the base to")
     parser.add_argument("--state", type=Path, default=Path("runs/pretrain"), help="folder that keeps the progress")
     parser.add_argument("--decoder-seconds", type=float, default=960, help="processor time for the VAE's decoder")
-    parser.add_argument("--filler-seconds", type=float, default=7200, help="processor time for DiT and text encoders")
+    parser.add_argument("--filler-seconds", type=float, default=9600, help="processor time for DiT and text encoders")
     args = parser.parse_args()
     from viral.pretrain.fill_base import make_fill
     from viral.pretrain.team import join_team

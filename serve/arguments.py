@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from viral.config import SHIPPED_ADAPTERS, SHIPPED_BASES, ModelConfig, RunConfig, ServeConfig, own_or_shipped_adapter
+from viral.config import SHIPPED_BASES, ModelConfig, RunConfig, ServeConfig, own_or_shipped_adapter
 from viral.model.architecture import is_fill
 
 _DEFAULTS = ServeConfig()
@@ -42,7 +42,7 @@ class AppArgs(Limits):
     fill: str | None = None
     """A FLUX.1 Fill base (`tiny-fill` ships) for edits by instruction alone; without one the bare `base` does them."""
     fill_adapter: str | None = None
-    """Default of `fill`, likewise; none is the one that ships for `tiny-fill`, and else edits without training."""
+    """Default of `fill`, likewise; none edits without training."""
     judge: str | None = None
     """Folder or hub id of a Qwen2.5-VL, or `URL#MODEL` of an OpenAI-compatible endpoint, that requests call `vlm`."""
     tracking: str | None = None
@@ -125,8 +125,7 @@ class AppArgs(Limits):
     def default_adapter(self, base: str) -> str | None:
         """Folder or registry name of the adapter that a base has unless a request names another."""
         if self.fill is not None and base == list(self.bases())[-1]:
-            shipped = SHIPPED_ADAPTERS.get(self.fill)
-            return _source(self.fill_adapter) if self.fill_adapter else shipped and str(shipped)
+            return self.fill_adapter and _source(self.fill_adapter)
         own = Path(self.storage, "adapter")
         return _source(self.adapter or str(own_or_shipped_adapter(own, base)))
 

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, FluxFillPipeline
 from PIL import Image
 
 from viral.pretrain import fill_base, filler, vae
-from viral.pretrain.fill_folder import build_transformer
+from viral.pretrain.fill_folder import build_clip_tokenizer, build_t5_tokenizer, build_transformer
 from viral.pretrain.fill_vae import build_vae
 from viral.pretrain.lessons import PhotographEdits, Sample
 from viral.pretrain.pictures import Pictures
@@ -51,7 +51,8 @@ def test_a_diptych_hides_the_edit_and_a_box_a_part(autoencoder: AutoencoderKL, p
 
 
 def test_loss_falls_on_one_batch(autoencoder: AutoencoderKL, pictures: Pictures) -> None:
-    words = fill_base.build_words(["tint it red"] * 5)
+    told = ["tint it red"] * 5
+    words = fill_base.build_words(build_clip_tokenizer(told), build_t5_tokenizer(told, 16))
     transformer = build_transformer(fill_base.FILL_TOKEN, 1, text_width=fill_base.TEXT_WIDTH)
     encode = filler.FillEncoder(autoencoder)
     canvases = [filler.diptych_of(sample, "{instruction}") for sample in samples_of(pictures, 4)]

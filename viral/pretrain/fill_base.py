@@ -1,12 +1,12 @@
 """The whole making of the small Fill base: VAE, decoder, filler, folder and model card; resumable at every minute."""
 
-import json
 import math
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxFillPipeline, FluxTransformer2DModel
 from torch import Tensor
+from transformers import CLIPTokenizer, T5TokenizerFast
 
 from viral.model.flux_fill import FillVelocity
 from viral.pretrain import edits, exam, vae
@@ -30,8 +30,8 @@ from viral.pretrain.told_scenes import ToldScenes, told_scenes
 from viral.sampling.diptych import PAPER_PROMPT, RELEASED_PROMPT, Caption, in_context_prompt, right_half
 
 LAYERS, HEADS, TEXT_WIDTH = 4, 4, 64
-TOKENS, VOCABULARY = 80, 600
-"""Of T5's prompts."""
+TOKENS, VOCABULARY = 112, 600
+"""Of T5's prompts, of which none may lose its end."""
 FILL_TOKEN = 2 * NOISE_TOKEN + 4 * vae.BLOCK**2
 
 
@@ -45,7 +45,7 @@ def make_fill(photos: Path, state: Path, out: Path, decoder_seconds: float, fill
         pictures, scenes = Pictures(photographs(photos)), told_scenes(state / "scenes", COUPLES)
         autoencoder = _vae(pictures, state)
         decoder = vae.train_decoder(autoencoder, pictures, decoder_seconds, state / "fill_decoder.pt")
-        words = build_words(_prompts(pictures, scenes, state))
+        words = build_words(*_tokenizers(pictures, scenes, state))
     transformer = build_transformer(FILL_TOKEN, LAYERS, heads=HEADS, text_width=TEXT_WIDTH)
     encode, lesson = FillEncoder(autoencoder), SceneEdits(pictures, scenes)
     cost = train_filler(transformer, words, encode, lesson, filler_seconds, state / "filler.pt")
@@ -81,21 +81,31 @@ def _vae(pictures: Pictures, state: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(state / "fill_vae")
 
 
-def build_words(prompts: list[str]) -> FillWords:
-    """Both text encoders, untrained, with tokenizers that have learnt `prompts`."""
-    clip, t5 = build_clip_tokenizer(prompts), build_t5_tokenizer(prompts, TOKENS, VOCABULARY)
+def build_words(clip: CLIPTokenizer, t5: T5TokenizerFast) -> FillWords:
+    """Both text encoders, untrained, for their tokenizers."""
     return FillWords(build_clip(clip), clip, build_t5(t5, width=TEXT_WIDTH), t5)
 
 
-def _prompts(pictures: Pictures, scenes: ToldScenes, state: Path) -> list[str]:
+def _tokenizers(pictures: Pictures, scenes: ToldScenes, state: Path) -> tuple[CLIPTokenizer, T5TokenizerFast]:
+    """Built once: the encoders depend on every token's number, and T5's differ from one making to another."""
+    clip, t5 = state / "fill_clip", state / "fill_t5"
+    if not t5.is_dir():
+        prompts = _prompts(pictures, scenes)
+        made = build_t5_tokenizer(prompts, TOKENS, VOCABULARY)
+        longest = max(prompts, key=lambda prompt: len(made(prompt).input_ids))
+        if (tokens := len(made(longest).input_ids)) > TOKENS:
+            raise ValueError(f"the prompt {longest!r} has {tokens} tokens, of which T5 reads {TOKENS}; raise TOKENS")
+        build_clip_tokenizer(prompts).save_pretrained(clip)
+        made.save_pretrained(t5)
+    return CLIPTokenizer.from_pretrained(clip), T5TokenizerFast.from_pretrained(t5)
+
+
+def _prompts(pictures: Pictures, scenes: ToldScenes) -> list[str]:
     """What the tokenizers learn: the edits' words, and both templates about as often."""
-    path = state / "prompts.json"
-    if not path.is_file():
-        phrases = sorted({*edits.phrases(pictures), *scenes.phrases()})
-        templates = (RELEASED_PROMPT, PAPER_PROMPT)
-        told = [in_context_prompt(phrase, Caption(), templates[i % 2]) for i, phrase in enumerate(phrases)]
-        path.write_text(json.dumps(phrases + told))
-    return json.loads(path.read_text())
+    phrases = sorted({*edits.phrases(pictures), *scenes.phrases()})
+    templates = (RELEASED_PROMPT, PAPER_PROMPT)
+    told = [in_context_prompt(phrase, Caption(), templates[i % 2]) for i, phrase in enumerate(phrases)]
+    return phrases + told
 
 
 def _ways(transformer: FluxTransformer2DModel, words: FillWords, encode: FillEncoder) -> dict[str, exam.Way]:
