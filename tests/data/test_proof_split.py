@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viral.config import SHIPPED_BASE
+from viral.config import SHIPPED_BASES
 from viral.data.duplicates import ALIKE
 from viral.data.photographs import shipped_files
 from viral.data.proof_split import Listed, files_of, make_split, read_listed, read_split, write_split
@@ -44,8 +44,10 @@ def test_the_demo_photographs_are_in_neither_part() -> None:
     assert _least_difference(files_of("demo"), files_of("train") + files_of("proof")) > ALIKE
 
 
-def test_every_photograph_of_the_base_is_one_to_train_on_and_permissive() -> None:
-    named = re.findall(r"^\| \S+ \| ([0-9a-f]{16}) \|", (SHIPPED_BASE / "README.md").read_text(), re.MULTILINE)
+@pytest.mark.parametrize("base", SHIPPED_BASES)
+def test_every_photograph_of_a_base_is_one_to_train_on_and_permissive(base: str) -> None:
+    card = (SHIPPED_BASES[base] / "README.md").read_text()
+    named = re.findall(r"^\| \S+ \| ([0-9a-f]{16}) \|", card, re.MULTILINE)
     train = {one.sha256[:16] for one in files_of("train", "permissive")}
     assert named and set(named) <= train
 
