@@ -90,22 +90,17 @@ def _tokenizers(pictures: Pictures, scenes: ToldScenes, state: Path) -> tuple[CL
     """Built once: the encoders depend on every token's number, and T5's differ from one making to another."""
     clip, t5 = state / "fill_clip", state / "fill_t5"
     if not t5.is_dir():
-        prompts = _prompts(pictures, scenes)
+        phrases = sorted({*edits.phrases(pictures), *scenes.phrases()})
+        templates = (RELEASED_PROMPT, PAPER_PROMPT)
+        told = [[in_context_prompt(phrase, Caption(), way) for way in templates] for phrase in phrases]
+        prompts = phrases + [ways[i % 2] for i, ways in enumerate(told)]  # both templates about as often
         made = build_t5_tokenizer(prompts, TOKENS, VOCABULARY)
-        longest = max(prompts, key=lambda prompt: len(made(prompt).input_ids))
-        if (tokens := len(made(longest).input_ids)) > TOKENS:
+        tokens, longest = max((len(made(prompt).input_ids), prompt) for ways in told for prompt in ways)
+        if tokens > TOKENS:
             raise ValueError(f"the prompt {longest!r} has {tokens} tokens, of which T5 reads {TOKENS}; raise TOKENS")
         build_clip_tokenizer(prompts).save_pretrained(clip)
         made.save_pretrained(t5)
     return CLIPTokenizer.from_pretrained(clip), T5TokenizerFast.from_pretrained(t5)
-
-
-def _prompts(pictures: Pictures, scenes: ToldScenes) -> list[str]:
-    """What the tokenizers learn: the edits' words, and both templates about as often."""
-    phrases = sorted({*edits.phrases(pictures), *scenes.phrases()})
-    templates = (RELEASED_PROMPT, PAPER_PROMPT)
-    told = [in_context_prompt(phrase, Caption(), templates[i % 2]) for i, phrase in enumerate(phrases)]
-    return phrases + told
 
 
 def _ways(transformer: FluxTransformer2DModel, words: FillWords, encode: FillEncoder) -> dict[str, exam.Way]:
