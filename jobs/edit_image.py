@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viral.config import ModelConfig, RunConfig, own_or_shipped_adapter, resolve, stop
+from viral.config import ModelConfig, RunConfig, resolve, stop
+from viral.shipped import adapter_of_edits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,8 +46,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--instruction", help="the edit in words, for a base or an adapter that takes them")
     parser.add_argument(
         "--adapter",
-        help="adapter folder, released .safetensors file or models:/name@alias (default with examples: "
-        "the demo's or the shipped one; else none)",
+        help="adapter folder, released .safetensors file or models:/name@alias (default: with examples the demo's "
+        "or the shipped one, with tiny-fill the one that ships for it, else none)",
     )
     parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
     parser.add_argument("--base", default="tiny", help="tiny, tiny-fill, a folder or a hub id (default: tiny)")
@@ -133,10 +134,10 @@ def _paint(args: argparse.Namespace, editor: "Editor | InstructEditor", fill: bo
 
 def _adapter(args: argparse.Namespace) -> Path | None:
     """Folder or file of the adapter asked for, fetched from the registry where it is a registered one."""
-    if args.adapter is None and len(args.images) == 1:
-        return None
     if args.adapter is None or not args.adapter.startswith("models:/"):
-        path = Path(args.adapter or own_or_shipped_adapter(DEMO / "adapter"))
+        own = adapter_of_edits(len(args.images) > 1, args.base, DEMO / "adapter")
+        if (path := own if args.adapter is None else Path(args.adapter)) is None:
+            return None
         # Asked here too: the library takes long to import.
         if path.suffix != ".safetensors" and not (path / "card.json").is_file():
             raise ValueError(f"{path} holds no adapter (card.json is missing); train one with jobs/train_adapter.py")

@@ -1,6 +1,7 @@
-"""Make one change, shown by example, to every picture of a folder or table, of any size.
+"""Make one change, shown by example or told, to every picture of a folder or table, of any size.
 
 python jobs/edit_images.py a.png a2.png photos/ -o edited/
+python jobs/edit_images.py photos/ --instruction "make the sky red" --base FLUX_FILL_FOLDER -o edited/
 ray job submit --working-dir . -- python jobs/edit_images.py a.png a2.png s3://bucket/photos.parquet -o s3://bucket/edited
 
 The images lie in OUTPUT/images, what became of each picture in OUTPUT/shard-*.parquet, and OUTPUT/index.html shows them
@@ -15,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from viral.config import ModelConfig, RunConfig, TrackingConfig, own_or_shipped_adapter, stop
+from viral.config import ModelConfig, RunConfig, TrackingConfig, stop
+from viral.shipped import adapter_of_edits
 
 if TYPE_CHECKING:
     from viral.data.edits import Change
@@ -39,22 +41,25 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("examples", nargs="+", type=Path, metavar="example", help="pictures, each before and after")
+    parser.add_argument("examples", nargs="*", type=Path, metavar="example", help="pictures, each before and after")
     parser.add_argument("pictures", help="folder or address of images or Parquet files, or of one Parquet file")
     parser.add_argument("-o", "--output", required=True, help="folder or object store to write to")
     parser.add_argument("--column", default="image", help="column of a table with encoded images (default: image)")
-    parser.add_argument("--instruction", help="the change in words as well, for adapters that take them")
+    parser.add_argument("--instruction", help="the change in words, for a base or an adapter that takes them")
     parser.add_argument(
-        "--adapter", help="adapter folder or models:/name@alias (default: the demo's or the shipped one)"
+        "--adapter",
+        help="adapter folder or models:/name@alias (default: with examples the demo's or the shipped one, with "
+        "tiny-fill the one that ships for it, else none)",
     )
     parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
-    parser.add_argument("--base", default="tiny", help="tiny, a folder or a hub id (default: tiny)")
+    parser.add_argument("--base", default="tiny", help="tiny, tiny-fill, a folder or a hub id (default: tiny)")
     parser.add_argument(
         "--accept-licence", action="append", default=[], metavar="NAME", help="a restricted licence that suits you"
     )
     parser.add_argument("--steps", type=int, default=12, help="denoising steps (default: 12)")
     parser.add_argument("--seed", type=int, default=0, help="of every picture's noise (default: 0)")
-    parser.add_argument("--size", type=int, help="side in pixels of a square of the output's area")
+    parser.add_argument("--size", type=int, help="side in pixels of a square of the output's area; Fill: panel's width")
+    parser.add_argument("--guidance", type=float, help="(default: 1, none; FLUX.1 Fill's own embedded one: 30)")
     parser.add_argument(
         "--candidates", type=int, default=1, metavar="M", help="seeds to preview, of which a judge picks (default: 1)"
     )
@@ -70,6 +75,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if len(args.examples) % 2:
         parser.error(f"got {len(args.examples)} examples; give pairs, before and after, then the pictures to edit")
+    if not args.examples and args.instruction is None:
+        parser.error("got pictures and nothing to do with them; add example pairs or --instruction")
     if args.candidates > 1 and not 1 <= args.preview_steps < args.steps:
         parser.error(f"--preview-steps {args.preview_steps} is not between 1 and the {args.steps} steps; give fewer")
     for name in ("steps", "candidates", "actors", "rows"):
@@ -97,6 +104,7 @@ def _change(args: argparse.Namespace) -> Iterator["Change"]:
             steps=args.steps,
             seed=args.seed,
             size=args.size,
+            guidance=args.guidance,
             candidates=args.candidates,
             preview_steps=args.preview_steps,
             judge=args.judge,
@@ -105,13 +113,15 @@ def _change(args: argparse.Namespace) -> Iterator["Change"]:
 
 
 @contextmanager
-def _adapter(args: argparse.Namespace) -> Iterator[tuple[str, str | None]]:
-    """The adapter's folder; or its name and version, and the registry, which answers for the length of the block."""
+def _adapter(args: argparse.Namespace) -> Iterator[tuple[str | None, str | None]]:
+    """The adapter's folder, or None for the base alone; or its name and version, and the registry, which answers for
+    the length of the block."""
     if args.adapter is None or not args.adapter.startswith("models:/"):
-        folder = Path(args.adapter or own_or_shipped_adapter(DEMO / "adapter")).resolve()
-        if not (folder / "card.json").is_file():
+        own = adapter_of_edits(bool(args.examples), args.base, DEMO / "adapter")
+        folder = own if args.adapter is None else Path(args.adapter)
+        if folder is not None and not (folder / "card.json").is_file():
             raise ValueError(f"{folder} holds no adapter (card.json is missing); train one with jobs/train_adapter.py")
-        yield str(folder), None
+        yield folder and str(folder.resolve()), None
         return
     from viral.tracking import resolve
     from viral.tracking_server import tracking_server
@@ -135,7 +145,7 @@ def _edit(args: argparse.Namespace, change: "Change") -> "Manifest":
     inputs = find_inputs(args.pictures, args.column, args.rows)  # before the half minute that Ray takes to start
     with connect(RunConfig()):
         manifest = edit_pictures(change, inputs, storage, Pool(args.actors, args.gpus))
-    write_sheet(storage, read_edits(storage, manifest), examples)
+    write_sheet(storage, read_edits(storage, manifest), examples, args.instruction)
     return manifest
 
 

@@ -6,7 +6,8 @@ python jobs/pretrain_fill.py PHOTOS [--state runs/pretrain]
 import argparse
 from pathlib import Path
 
-from viral.config import SHIPPED_FILL, stop
+from viral.config import stop
+from viral.shipped import SHIPPED_FILL
 
 
 def main() -> None:

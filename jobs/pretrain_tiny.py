@@ -6,7 +6,8 @@ python jobs/pretrain_tiny.py PHOTOS [--out viral/base] [--state runs/pretrain]
 import argparse
 from pathlib import Path
 
-from viral.config import SHIPPED_BASE, stop
+from viral.config import stop
+from viral.shipped import SHIPPED_BASE
 
 
 def main() -> None:

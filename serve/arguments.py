@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from viral.config import SHIPPED_BASES, ModelConfig, RunConfig, ServeConfig, own_or_shipped_adapter
+from viral.config import ModelConfig, RunConfig, ServeConfig
 from viral.model.architecture import is_fill
+from viral.shipped import SHIPPED_ADAPTERS, SHIPPED_BASES, own_or_shipped_adapter
 
 _DEFAULTS = ServeConfig()
 
@@ -42,7 +43,7 @@ class AppArgs(Limits):
     fill: str | None = None
     """A FLUX.1 Fill base (`tiny-fill` ships) for edits by instruction alone; without one the bare `base` does them."""
     fill_adapter: str | None = None
-    """Default of `fill`, likewise; none edits without training."""
+    """Default of `fill`, likewise; without one `tiny-fill` has the adapter that ships, another base none."""
     judge: str | None = None
     """Folder or hub id of a Qwen2.5-VL, or `URL#MODEL` of an OpenAI-compatible endpoint, that requests call `vlm`."""
     tracking: str | None = None
@@ -125,7 +126,9 @@ class AppArgs(Limits):
     def default_adapter(self, base: str) -> str | None:
         """Folder or registry name of the adapter that a base has unless a request names another."""
         if self.fill is not None and base == list(self.bases())[-1]:
-            return self.fill_adapter and _source(self.fill_adapter)
+            shipped = SHIPPED_ADAPTERS.get(base)
+            adapter = self.fill_adapter or (shipped and str(shipped))
+            return adapter and _source(adapter)
         own = Path(self.storage, "adapter")
         return _source(self.adapter or str(own_or_shipped_adapter(own, base)))
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -27,14 +27,8 @@ from viral.data_config import (
     SynthesisConfig,
     TaskConfig,
 )
+from viral.shipped import SHIPPED_ADAPTERS, SHIPPED_BASES
 
-SHIPPED_BASE = Path(__file__).parent / "base"
-SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
-SHIPPED_FILL = Path(__file__).parent / "fill"
-SHIPPED_BASES = {"tiny": SHIPPED_BASE, "tiny-fill": SHIPPED_FILL}
-"""Folders by the name under which a configuration asks for them."""
-SHIPPED_ADAPTERS = {"tiny": SHIPPED_ADAPTER}
-"""By the name of their base."""
 Card = Literal["RTX4090-24G", "L40S-48G", "A100-80G", "A800-80G", "H200-141G"]
 
 
@@ -143,6 +137,8 @@ class TrainConfig(Config):
     all that training shows (ours). A single pair has the same roles either way."""
     tasks: tuple[str, ...] = ()
     """Tasks of the table that are drawn (all that train)."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """How often a task is drawn, relative to the others, in place of its own weight (ours)."""
     targets: int = Field(1, ge=1)
     """Noisy targets, with noise and time of their own, that share the one pass of a sample's context; more than 1
     needs `context` stationary (ours)."""
@@ -295,11 +291,6 @@ class RunConfig(Config):
         """Where the adapter lies that training goes on from."""
         place = self.train.start_from
         return None if place is None else str(SHIPPED_ADAPTERS.get(place, place))
-
-
-def own_or_shipped_adapter(folder: Path, base: str = "tiny") -> Path:
-    """The folder where it holds an adapter or none ships for the base, else the one that ships."""
-    return folder if (folder / "card.json").is_file() else SHIPPED_ADAPTERS.get(base, folder)
 
 
 def fingerprint(*parts: Any) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from viral.config import SHIPPED_BASES, ModelConfig
+from viral.config import ModelConfig
 from viral.data.images import decode, encode_png
 from viral.model.adapter_files import AdapterCard, read_card
 from viral.sampling.editor import Editor
 from viral.sampling.instruct import InstructEditor
+from viral.shipped import SHIPPED_BASES
 
 EXAMPLES, QUERY, INSTRUCTION = ("example_source", "example_target"), "query", "instruction"
 SETTINGS = {"base": None, "device": "cpu", "accept_licences": []}

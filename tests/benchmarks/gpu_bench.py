@@ -17,9 +17,9 @@ from stock import Edit
 from timing import Gate, Result, Row, largest_error
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from viral.config import SHIPPED_BASE
 from viral.model import loading
 from viral.model.roles import use_role_rope
+from viral.shipped import SHIPPED_BASE
 
 NEAR = 2e-2
 

@@ -10,7 +10,6 @@ from stock import SIZES, Edit, StockVelocity, random_edit, stationary_mask
 from timing import LONG, Peer, Race, Result, best_of
 from torch import Tensor
 
-from viral.config import SHIPPED_BASE
 from viral.model.backbone import load_backbone
 from viral.model.roles import ANALOGY
 from viral.model.velocity import EditVelocity
@@ -18,6 +17,7 @@ from viral.pretrain.folder import build_scheduler
 from viral.sampling.early_filter import early_filter
 from viral.sampling.editor import to_images
 from viral.sampling.judges import Candidate, Request, ScoringJudge
+from viral.shipped import SHIPPED_BASE
 
 SEEDS, PREVIEW, STEPS = list(range(8)), 4, 40
 

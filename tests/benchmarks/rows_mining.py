@@ -14,12 +14,12 @@ from timing import Gate, Peer, Race, Result
 from torch import Tensor
 from torch.nn import functional as F
 
-from viral.config import SHIPPED_BASE
 from viral.data.clusters import Clusters, refine, seed_centres
 from viral.data.images import decode
 from viral.data.neighbours import nearest
 from viral.model.backbone import load_backbone
 from viral.sampling.embedder import LatentEmbedder
+from viral.shipped import SHIPPED_BASE
 
 SIDE, LEAST_COSINE = 224, 0.995
 POINTS, WIDTH, CENTRES, ITERATIONS, QUERIES, NEIGHBOURS = 20_000, 768, 200, 3, 500, 10

@@ -19,12 +19,13 @@ from ray import cloudpickle, serve
 from ray.serve.handle import DeploymentHandle
 from timing import CORES, GROWTH_CORES, Row, not_measured
 
-from viral.config import SHIPPED_BASE, AdapterConfig, RunConfig
+from viral.config import AdapterConfig, RunConfig
 from viral.data.images import decode
 from viral.model.adapter import AdapterCard, add_adapter, save_adapter
 from viral.model.backbone import base_hash, load_backbone
 from viral.provenance import encode_png
 from viral.sampling.editor import Editor
+from viral.shipped import SHIPPED_BASE
 
 SIDE, STEPS, WARM_UP, TURNS, AT_ONCE = 64, 2, 5, 60, 8
 ADDED_S, GROWTH_BAR = 0.020, 1.6

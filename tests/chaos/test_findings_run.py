@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tests.evaluation.protocols.conftest import protocol_config
 from tests.train.conftest import free_port
-from viral.config import SHIPPED_BASE
 from viral.evaluation.findings import Arm, Finding
 from viral.evaluation.findings_run import changed, found_trials, run_finding
+from viral.shipped import SHIPPED_BASE
 from viral.tracking import tracking_server
 
 

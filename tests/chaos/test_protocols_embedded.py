@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from viral.config import SHIPPED_ADAPTER, RunConfig
+from viral.config import RunConfig
 from viral.evaluation.protocols.proof import PHOTOGRAPHS, PROOF
 from viral.evaluation.protocols.protocol import Protocol
 from viral.evaluation.protocols.run import run_protocol
 from viral.evaluation.protocols.viral_tables import VIRAL_TABLES
+from viral.shipped import SHIPPED_ADAPTER
 from viral.storage import Storage
 
 COMPARED = ("ours", "plain", "single_depth", "single_normal")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viral.config import SHIPPED_BASES
 from viral.data.duplicates import ALIKE
 from viral.data.photographs import shipped_files
 from viral.data.proof_split import Listed, files_of, make_split, read_listed, read_split, write_split
+from viral.shipped import SHIPPED_BASES
 from viral.storage import Storage
 
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from viral.config import SHIPPED_BASE, AdapterConfig, RunConfig, resolve
+from viral.config import AdapterConfig, RunConfig, resolve
 from viral.model.adapter import add_adapter, balance_loss
 from viral.model.architecture import read_architecture
 from viral.model.empty import count_parameters
@@ -24,6 +24,7 @@ from viral.model.footprint import (
 )
 from viral.model.roles import use_role_rope
 from viral.model.trace import Cost, Pass, forward, peak_bytes, trace
+from viral.shipped import SHIPPED_BASE
 from viral.train.estimate import print_estimate
 
 CONFIGS = Path(__file__).parents[2] / "jobs/configs"

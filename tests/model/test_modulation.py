@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
 
-from viral.config import SHIPPED_BASE, SHIPPED_FILL, ModelConfig, resolve
+from viral.config import ModelConfig, resolve
 from viral.model.adapter import add_adapter
 from viral.model.backbone import load_backbone
 from viral.model.flux import load_flux
@@ -15,6 +15,7 @@ from viral.model.footprint import GB, PAINTING_CHANGES, TABLE, Footprint
 from viral.model.modulation import bfloat16_times, modulation_layers
 from viral.model.roles import ANALOGY
 from viral.model.velocity import ContextMode, predict_velocity
+from viral.shipped import SHIPPED_BASE, SHIPPED_FILL
 
 HELD = ModelConfig(dtype="bfloat16")
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from viral.config import SHIPPED_ADAPTER, SHIPPED_BASE, RunConfig, resolve
+from viral.config import RunConfig, resolve
 from viral.evaluation.protocols.known_pairs import known_pairs
 from viral.evaluation.protocols.proof_exchange import error_of
 from viral.model.adapter_files import check_files, read_card, read_tensors
 from viral.model.backbone import base_hash
 from viral.sampling.editor import Editor
+from viral.shipped import SHIPPED_ADAPTER, SHIPPED_BASE
 
 CASES, STEPS = 5, 4
 

@@ -6,11 +6,12 @@ import torch
 from diffusers import FluxFillPipeline
 from PIL import Image
 
-from viral.config import SHIPPED_FILL, RunConfig
+from viral.config import RunConfig
 from viral.evaluation.protocols.known_pairs import known_pairs
 from viral.evaluation.protocols.proof_exchange import error_of
 from viral.model.licences import accept
 from viral.sampling.instruct import InstructEditor
+from viral.shipped import SHIPPED_FILL
 from viral.tasks import TASKS
 
 CASES, STEPS, SIZE = 5, 4, 64

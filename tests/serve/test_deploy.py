@@ -9,7 +9,8 @@ from ray.serve.schema import ServeDeploySchema
 
 from serve.app import build_app
 from serve.arguments import AppArgs
-from viral.config import SHIPPED_ADAPTER, SHIPPED_BASES, RunConfig
+from viral.config import RunConfig
+from viral.shipped import SHIPPED_ADAPTER, SHIPPED_BASES, SHIPPED_FILL_ADAPTER
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +50,13 @@ def test_run_without_an_adapter_serves_the_shipped_one(tmp_path):
     assert args.default_adapter("tiny") == str(tmp_path / "adapter")
     other = AppArgs(storage=str(tmp_path / "empty"), base=str(tmp_path))
     assert other.default_adapter(tmp_path.name) == str(tmp_path / "empty" / "adapter")
+
+
+def test_shipped_fill_base_has_the_shipped_adapter_unless_another_is_named(fill_base):
+    shipped = AppArgs(fill="tiny-fill")
+    assert shipped.default_adapter("tiny-fill") == str(SHIPPED_FILL_ADAPTER)
+    assert AppArgs(fill="tiny-fill", fill_adapter="models:/a@b").default_adapter("tiny-fill") == "models:/a@b"
+    assert AppArgs(fill=str(fill_base)).default_adapter(fill_base.name) is None
 
 
 def test_fill_base_of_a_run_is_served_alone_with_its_adapter(fill_base):

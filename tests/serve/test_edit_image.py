@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from viral.config import SHIPPED_ADAPTER
 from viral.model.adapter import adapter_sha256
 from viral.provenance import read_trace
+from viral.shipped import SHIPPED_ADAPTER, SHIPPED_FILL_ADAPTER
 
 JOB = Path(__file__).parents[2] / "jobs" / "edit_image.py"
 
@@ -109,6 +109,12 @@ def test_one_image_is_edited_as_told_by_fill_and_by_a_bare_base(
         assert edit(*words).code == 0
         trace = read_trace((images / "new/out.png").read_bytes())
         assert (trace["base"], trace["adapter_sha256"]) == (base.name, None)
+
+
+def test_the_small_fill_base_has_its_own_shipped_adapter(edit: Edit, images: Path) -> None:
+    assert edit("b.png", "--instruction", "Invert the colours.", "--base", "tiny-fill", "--steps", "1").code == 0
+    trace = read_trace((images / "new/out.png").read_bytes())
+    assert (trace["base"], trace["adapter_sha256"]) == ("tiny-fill", adapter_sha256(SHIPPED_FILL_ADAPTER))
 
 
 @pytest.mark.parametrize(

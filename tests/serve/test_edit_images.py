@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from viral.model.adapter import adapter_sha256
 from viral.provenance import read_trace
 from viral.schema import EDITS
+from viral.shipped import SHIPPED_FILL_ADAPTER
 
 JOB = Path(__file__).parents[2] / "jobs" / "edit_images.py"
 Edit = Callable[..., tuple[int, str]]
@@ -35,24 +37,30 @@ def photos(picture: Callable[..., bytes], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def edit(ray_cluster: None, tiny_base: Path, adapter: Path, example: list[Path]) -> Edit:
-    """The command in this process, from pictures to an output folder; its exit code and words."""
+def command(ray_cluster: None) -> Edit:
+    """The command in this process; its exit code and words."""
     spec = importlib.util.spec_from_file_location("edit_images", JOB)
     assert spec is not None and spec.loader is not None
     job = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(job)
-    fixed = ["--base", str(tiny_base), "--adapter", str(adapter), "--steps", "2", "--rows", "3", "--actors", "1"]
 
-    def run(pictures: Path, output: Path, *words: str) -> tuple[int, str]:
+    def run(*words: object) -> tuple[int, str]:
         code, said = 0, io.StringIO()
         with redirect_stdout(said), redirect_stderr(said):
             try:
-                job.main([*map(str, example), str(pictures), "-o", str(output), *fixed, *words])
+                job.main(["--rows", "3", *map(str, words)])
             except SystemExit as end:
                 code = int(end.code or 0)
         return code, said.getvalue()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def edit(command: Edit, tiny_base: Path, adapter: Path, example: list[Path]) -> Edit:
+    """The command with an example, from pictures to an output folder."""
+    fixed = ["--base", tiny_base, "--adapter", adapter, "--steps", "2", "--actors", "1"]
+    return lambda pictures, output, *words: command(*example, pictures, "-o", output, *fixed, *words)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +174,24 @@ def test_table_is_edited_row_by_row_with_a_judge(edit, photos, tmp_path):
     trace = read_trace((tmp_path / "out/images/t/00000001.png").read_bytes())
     assert (trace["seeds"], trace["judge"]) == ([0, 1, 2], "direction in latent statistics")
     assert rows["t/00000001"]["evaluations"] == trace["evaluations"] == 3 * 1 + 2
+
+
+def test_pictures_are_edited_as_told_by_the_small_fill_base_and_its_adapter(command, photos, tmp_path):
+    told = ["--instruction", "Invert the <colours>.", "--base", "tiny-fill", "--steps", "1", "--actors", "1"]
+    code, said = command(photos, "-o", tmp_path, *told)
+    assert code == 0 and "5 of 7 pictures edited" in said, said
+    trace = read_trace((tmp_path / "images/b.png").read_bytes())
+    assert (trace["base"], trace["adapter_sha256"]) == ("tiny-fill", adapter_sha256(SHIPPED_FILL_ADAPTER))
+    page = (tmp_path / "index.html").read_text()
+    assert "pictures edited as told" in page and "<q>Invert the &lt;colours&gt;.</q>" in page
+
+
+def test_what_is_neither_shown_nor_told_is_refused(command, photos, example, tmp_path):
+    code, said = command(photos, "-o", tmp_path / "out")
+    assert code == 2 and "add example pairs or --instruction" in said
+    code, said = command(*example, photos, "-o", tmp_path / "out", "--base", "tiny-fill", "--instruction", "tint it")
+    assert code == 2 and "give an instruction and no examples" in said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

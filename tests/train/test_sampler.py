@@ -153,3 +153,16 @@ def test_a_run_of_one_task_draws_no_other_and_an_unknown_one_is_named(config: Ru
     assert len({make_sampler(of()).draw(i).task for i in range(40)}) > 1
     with pytest.raises(ValueError, match="train.tasks: .* has no sky among"):
         make_sampler(of("negative", "sky"))
+
+
+def test_a_run_draws_tasks_by_the_weights_that_it_names(config: RunConfig) -> None:
+    def of(**weights: float) -> RunConfig:
+        return config.model_copy(update={"train": config.train.model_copy(update={"weights": weights})})
+
+    everything = {make_sampler(config).draw(i).task for i in range(40)}
+    assert "negative" in everything
+    assert {make_sampler(of(negative=0)).draw(i).task for i in range(40)} == everything - {"negative"}
+    drawn = [make_sampler(of(negative=100)).draw(i).task for i in range(40)]
+    assert drawn.count("negative") > 30
+    with pytest.raises(ValueError, match="train.weights: .* has no sky among"):
+        make_sampler(of(sky=1))

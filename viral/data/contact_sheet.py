@@ -18,14 +18,18 @@ MOST = 2000
 """Pictures, and failures, that a sheet shows at most: beyond, a browser becomes slow."""
 
 
-def write_sheet(storage: Storage, edits: pa.Table, examples: Sequence[Pair]) -> None:
-    """Put the contact sheet of `edits`, a table in `schema.EDITS`, into `storage` beside the images."""
+def write_sheet(storage: Storage, edits: pa.Table, examples: Sequence[Pair], instruction: str | None = None) -> None:
+    """Put the contact sheet of `edits`, a table in `schema.EDITS`, into `storage` beside the images.
+
+    It shows the examples, and the instruction, that they were made after.
+    """
     good, bad = edits.filter(pc.is_null(edits["error"])), edits.filter(pc.is_valid(edits["error"]))
     page = _template().render(
         good=len(good),
         failed=len(bad),
         shown=[_shown(row) for row in _spread(good).to_pylist()],
         failures=bad.slice(0, MOST).to_pylist(),
+        instruction=instruction,
         examples=[f"data:image/jpeg;base64,{base64.b64encode(strip(pair)).decode()}" for pair in examples],
     )
     storage.write(SHEET, page.encode())

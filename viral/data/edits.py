@@ -1,4 +1,4 @@
-"""One change applied to every picture of a folder or table with Ray Data, and what became of each."""
+"""One change, shown or told, applied to every picture of a folder or table with Ray Data, and what became of each."""
 
 import io
 from collections import Counter
@@ -18,9 +18,11 @@ from viral.data.images import decode, short_reason
 from viral.data.inputs import Batch, Inputs
 from viral.data.shards import MadeShard, Pool, is_finished, make_shards
 from viral.model.adapter import adapter_sha256
+from viral.model.architecture import is_fill
 from viral.model.backbone import base_hash
 from viral.provenance import encode_png, read_trace
 from viral.sampling.editor import Edit, Editor, Pair
+from viral.sampling.instruct import InstructEditor
 from viral.sampling.judge_choice import choose_judge
 from viral.sampling.judges import Judge
 from viral.schema import EDITS
@@ -38,25 +40,27 @@ class Change:
     """What is done to every picture: the same examples and the same noise, so that none depends on the others."""
 
     examples: tuple[tuple[bytes, bytes], ...]
-    """Pairs (A, A') as encoded images."""
+    """Pairs (A, A') as encoded images; none for a change that is told alone."""
     base: str
     """Folder or hub id."""
-    adapter: str
-    """Folder that every node finds at this path, or `models:/name/version` in the registry at `tracking`."""
+    adapter: str | None
+    """Folder that every node finds at this path, or `models:/name/version` in the registry at `tracking`; None leaves
+    the base alone."""
     tracking: str | None = None
     instruction: str | None = None
     steps: int = 12
     seed: int = 0
     size: int | None = None
+    guidance: float | None = None
     candidates: int = 1
     preview_steps: int = 4
     judge: str = "consensus"
     model: ModelConfig = field(default_factory=ModelConfig)
 
-    def folder(self) -> Path:
+    def folder(self) -> Path | None:
         """This machine's copy of the adapter; `ValueError` for one that the registry does not have."""
-        if not self.adapter.startswith("models:/"):
-            return Path(self.adapter)
+        if self.adapter is None or not self.adapter.startswith("models:/"):
+            return self.adapter and Path(self.adapter)
         from viral.tracking import resolve
 
         return resolve(self.adapter, self.tracking)[0]
@@ -64,20 +68,36 @@ class Change:
     def key(self) -> str:
         """Fingerprint of all that an image depends on besides its own picture."""
         shown = [[sha256(image).hexdigest() for image in pair] for pair in self.examples]
-        weights = base_hash(self.base, self.model), adapter_sha256(self.folder())
+        folder = self.folder()
+        weights = base_hash(self.base, self.model), folder and adapter_sha256(folder)
         judged = [self.candidates, self.preview_steps, self.judge] if self.candidates > 1 else []
         return fingerprint(
-            "edits", RECIPE, shown, weights, self.instruction, self.steps, self.seed, self.size, judged, self.model
-        )
+            "edits", RECIPE, shown, weights, self.instruction, self.steps, self.seed, self.size, self.guidance, judged,
+            self.model,
+        )  # fmt: skip
+
+    def is_told(self) -> bool:
+        """Whether a Fill base paints, by words alone; `ValueError` where one is shown examples or told nothing."""
+        if not is_fill(self.base, self.model):
+            return False
+        if self.examples or self.instruction is None:
+            raise ValueError(f"{self.base} edits as told; give an instruction and no examples")
+        return True
+
+    def editor(self, device: str) -> Editor | InstructEditor:
+        """What paints."""
+        kind = InstructEditor if self.is_told() else Editor
+        return kind.load(self.base, self.folder(), device=device, config=self.model)
 
 
 def edit_pictures(change: Change, inputs: Inputs, storage: Storage, pool: Pool) -> Manifest:
     """Paint every picture of `inputs` into `storage`/images, with a table of what became of each; needs Ray.
 
     Whatever is there already and was painted from the same is left as it is. A picture that cannot be painted stays
-    in the table with its error. `ValueError` for examples that are no images.
+    in the table with its error. `ValueError` for examples that are no images or that the base does not take.
     """
     examples_of(change)
+    change.is_told()
     key = change.key()
     wanted = Manifest(fingerprint=fingerprint(key, inputs.state), counts_in={"rows": inputs.rows})
     with storage.alone():
@@ -97,7 +117,7 @@ class EditMaker:
 
     def __init__(self, change: Change, key: str, storage: Storage, gpus: float) -> None:
         self._change, self._key, self._storage = change, key, storage
-        self._editor = Editor.load(change.base, change.folder(), "cuda" if gpus else "cpu", config=change.model)
+        self._editor = change.editor("cuda" if gpus else "cpu")
         self._examples = examples_of(change)
         self._judge = _judge(change, self._editor)
 
@@ -125,9 +145,11 @@ class EditMaker:
         return {**about, "seed": trace["seed"], "evaluations": trace["evaluations"], "error": None}
 
     def _edit(self, query: Image.Image) -> Edit:
-        change = self._change
-        asked = (self._examples, query, change.instruction)
-        how: dict[str, Any] = {"steps": change.steps, "size": change.size}
+        change, told = self._change, isinstance(self._editor, InstructEditor)
+        asked: tuple[Any, ...] = (query, change.instruction) if told else (self._examples, query, change.instruction)
+        how: dict[str, Any] = {"steps": change.steps, "width" if told else "size": change.size}
+        if change.guidance is not None:
+            how["guidance"] = change.guidance
         if self._judge is None:
             return self._editor(*asked, seed=change.seed, **how)
         seeds = list(range(change.seed, change.seed + change.candidates))
@@ -151,7 +173,7 @@ def _told(error: Exception, name: str) -> str:
     return str(error).removeprefix(f"{name}: ") if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _judge(change: Change, editor: Editor) -> Judge | None:
+def _judge(change: Change, editor: Editor | InstructEditor) -> Judge | None:
     if change.candidates == 1:
         return None
     licences = change.model.accept_licences

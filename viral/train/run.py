@@ -16,7 +16,7 @@ NAME = "run.json"
 LEARNT = (
     "steps", "batch_size", "learning_rate", "warmup", "cooldown", "weight_decay", "clip", "weigh_edits",
     "time_shift", "context", "role_numbering", "targets", "optimizer", "time_law", "time_weighting", "text", "prompt",
-    "prompt_dropout", "loss_on", "ema", "roles", "tasks",
+    "prompt_dropout", "loss_on", "ema", "roles", "tasks", "weights",
 )  # fmt: skip
 """Fields of `train` that decide what the adapter is; workers, ZeRO stage and the rest may change during a run."""
 SHAPE = (

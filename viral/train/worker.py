@@ -162,10 +162,12 @@ def make_sampler(config: RunConfig) -> Sampler:
     """The sampler of a run on its latents; `ValueError` where they are unfit."""
     table = LatentTable(Storage(config.storage).join(config.latents))
     tasks = {name: describe_task(name, config.tasks) for name in table.tasks}
-    if unknown := sorted(set(config.train.tasks) - set(tasks)):
-        raise ValueError(f"train.tasks: {table.storage} has no {', '.join(unknown)} among {', '.join(tasks)}")
-    drawn = set(config.train.tasks or tasks)
-    weights = {name: task.weight if task.trains and name in drawn else 0.0 for name, task in tasks.items()}
+    for key, named in (("tasks", config.train.tasks), ("weights", config.train.weights)):
+        if unknown := sorted(set(named) - set(tasks)):
+            raise ValueError(f"train.{key}: {table.storage} has no {', '.join(unknown)} among {', '.join(tasks)}")
+    drawn = {name for name in config.train.tasks or tasks if tasks[name].trains}
+    weights = {name: config.train.weights.get(name, task.weight) for name, task in tasks.items()}
+    weights = {name: weight if name in drawn else 0.0 for name, weight in weights.items()}
     alone = is_fill(config.base_folder(), config.model)
     return Sampler(table, config.seed, weights, Chances.of(config.train), alone)
 
