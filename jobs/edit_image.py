@@ -12,16 +12,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viral.config import ModelConfig, RunConfig, resolve, stop
-from viral.shipped import adapter_of_edits
+from viral.config import ModelConfig, RunConfig, stop
+from viral.edit_arguments import DEMO, adapter_asked, add_edit_arguments, check_edit_arguments, model_asked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from viral.sampling.editor import Edit, Editor
     from viral.sampling.instruct import InstructEditor
-
-DEMO = Path(__file__).parents[1] / "runs" / "demo"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -43,40 +41,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "images", nargs="+", type=Path, metavar="image", help="examples, each before and after; last the one to edit"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--instruction", help="the edit in words, for a base or an adapter that takes them")
-    parser.add_argument(
-        "--adapter",
-        help="adapter folder, released .safetensors file or models:/name@alias (default: with examples the demo's "
-        "or the shipped one, with tiny-fill the one that ships for it, else none)",
-    )
-    parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
-    parser.add_argument("--base", default="tiny", help="tiny, tiny-fill, a folder or a hub id (default: tiny)")
-    parser.add_argument(
-        "--accept-licence", action="append", default=[], metavar="NAME", help="a restricted licence that suits you"
-    )
-    parser.add_argument("--steps", type=int, help="denoising steps (default: 12, with FLUX.1 Fill 28)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same image (default: 0)")
-    parser.add_argument("--size", type=int, help="side in pixels of a square of the output's area; Fill: panel's width")
-    parser.add_argument("--guidance", type=float, help="(default: 1, none; FLUX.1 Fill's own embedded one: 30)")
-    parser.add_argument(
-        "--candidates", type=int, default=1, metavar="M", help="seeds to preview, of which a judge picks (default: 1)"
-    )
-    parser.add_argument("--preview-steps", type=int, default=4, metavar="m", help="of each candidate (default: 4)")
-    parser.add_argument(
-        "--judge",
-        help="consensus (default), cycle, direction, folder or hub id of a Qwen2.5-VL, or http://host/v1#MODEL",
-    )
+    add_edit_arguments(parser)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="how the base is held, e.g. model.offload=model"
-    )
     args = parser.parse_args(argv)
-    if len(args.images) % 2 == 0:
-        parser.error(f"got {len(args.images)} images; give pairs of examples, then the one image to edit")
-    if len(args.images) == 1 and args.instruction is None:
-        parser.error("got one image and nothing to do with it; add example pairs or --instruction")
-    if args.judge is not None and args.candidates < 2:
-        parser.error("--judge has nothing to choose from; add --candidates 4, say")
+    check_edit_arguments(parser, args, len(args.images) - 1)
     return args
 
 
@@ -89,8 +57,7 @@ def _edit(args: argparse.Namespace) -> tuple["Edit", float]:
     from viral.provenance import encode_png
     from viral.storage import Storage
 
-    held = resolve(None, args.set).model
-    config = held.model_copy(update={"accept_licences": (*held.accept_licences, *args.accept_licence)})
+    config = model_asked(args)
     fill = is_fill(RunConfig(base=args.base).base_folder(), config)
     if fill and len(images) > 1:
         raise ValueError(f"{args.base} edits one image as told, got {len(images)}; leave the examples out")
@@ -135,13 +102,7 @@ def _paint(args: argparse.Namespace, editor: "Editor | InstructEditor", fill: bo
 def _adapter(args: argparse.Namespace) -> Path | None:
     """Folder or file of the adapter asked for, fetched from the registry where it is a registered one."""
     if args.adapter is None or not args.adapter.startswith("models:/"):
-        own = adapter_of_edits(len(args.images) > 1, args.base, DEMO / "adapter")
-        if (path := own if args.adapter is None else Path(args.adapter)) is None:
-            return None
-        # Asked here too: the library takes long to import.
-        if path.suffix != ".safetensors" and not (path / "card.json").is_file():
-            raise ValueError(f"{path} holds no adapter (card.json is missing); train one with jobs/train_adapter.py")
-        return path
+        return adapter_asked(args, len(args.images) - 1, DEMO)  # looked for here too: the library takes long to import
     from viral.config import TrackingConfig
     from viral.tracking import resolve, tracking_server
 

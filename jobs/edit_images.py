@@ -16,14 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from viral.config import ModelConfig, RunConfig, TrackingConfig, stop
-from viral.shipped import adapter_of_edits
+from viral.config import RunConfig, TrackingConfig, stop
+from viral.edit_arguments import DEMO, adapter_asked, add_edit_arguments, check_edit_arguments, model_asked
 
 if TYPE_CHECKING:
     from viral.data.edits import Change
     from viral.storage import Manifest
-
-DEMO = Path(__file__).parents[1] / "runs" / "demo"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,43 +43,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("pictures", help="folder or address of images or Parquet files, or of one Parquet file")
     parser.add_argument("-o", "--output", required=True, help="folder or object store to write to")
     parser.add_argument("--column", default="image", help="column of a table with encoded images (default: image)")
-    parser.add_argument("--instruction", help="the change in words, for a base or an adapter that takes them")
-    parser.add_argument(
-        "--adapter",
-        help="adapter folder or models:/name@alias (default: with examples the demo's or the shipped one, with "
-        "tiny-fill the one that ships for it, else none)",
-    )
-    parser.add_argument("--tracking", help="MLflow address (default: $MLFLOW_TRACKING_URI, else the demo's server)")
-    parser.add_argument("--base", default="tiny", help="tiny, tiny-fill, a folder or a hub id (default: tiny)")
-    parser.add_argument(
-        "--accept-licence", action="append", default=[], metavar="NAME", help="a restricted licence that suits you"
-    )
-    parser.add_argument("--steps", type=int, default=12, help="denoising steps (default: 12)")
-    parser.add_argument("--seed", type=int, default=0, help="of every picture's noise (default: 0)")
-    parser.add_argument("--size", type=int, help="side in pixels of a square of the output's area; Fill: panel's width")
-    parser.add_argument("--guidance", type=float, help="(default: 1, none; FLUX.1 Fill's own embedded one: 30)")
-    parser.add_argument(
-        "--candidates", type=int, default=1, metavar="M", help="seeds to preview, of which a judge picks (default: 1)"
-    )
-    parser.add_argument("--preview-steps", type=int, default=4, metavar="m", help="of each candidate (default: 4)")
-    parser.add_argument(
-        "--judge",
-        default="consensus",
-        help="consensus, cycle, direction, or a Qwen2.5-VL (default: consensus)",
-    )
+    add_edit_arguments(parser)
     parser.add_argument("--actors", type=int, default=2, help="Ray Data actors, each with a model (default: 2)")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of an actor (default: 0, the CPU)")
     parser.add_argument("--rows", type=int, default=64, help="pictures of a commit (default: 64)")
     args = parser.parse_args(argv)
-    if len(args.examples) % 2:
-        parser.error(f"got {len(args.examples)} examples; give pairs, before and after, then the pictures to edit")
-    if not args.examples and args.instruction is None:
-        parser.error("got pictures and nothing to do with them; add example pairs or --instruction")
-    if args.candidates > 1 and not 1 <= args.preview_steps < args.steps:
+    check_edit_arguments(parser, args, len(args.examples))
+    if args.candidates > 1 and args.steps is not None and not 1 <= args.preview_steps < args.steps:
         parser.error(f"--preview-steps {args.preview_steps} is not between 1 and the {args.steps} steps; give fewer")
     for name in ("steps", "candidates", "actors", "rows"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} is {getattr(args, name)}; it must be at least 1")
+        if (value := getattr(args, name)) is not None and value < 1:
+            parser.error(f"--{name} is {value}; it must be at least 1")
     return args
 
 
@@ -107,8 +79,8 @@ def _change(args: argparse.Namespace) -> Iterator["Change"]:
             guidance=args.guidance,
             candidates=args.candidates,
             preview_steps=args.preview_steps,
-            judge=args.judge,
-            model=ModelConfig(accept_licences=tuple(args.accept_licence)),
+            judge=args.judge or "consensus",
+            model=model_asked(args),
         )
 
 
@@ -117,11 +89,8 @@ def _adapter(args: argparse.Namespace) -> Iterator[tuple[str | None, str | None]
     """The adapter's folder, or None for the base alone; or its name and version, and the registry, which answers for
     the length of the block."""
     if args.adapter is None or not args.adapter.startswith("models:/"):
-        own = adapter_of_edits(bool(args.examples), args.base, DEMO / "adapter")
-        folder = own if args.adapter is None else Path(args.adapter)
-        if folder is not None and not (folder / "card.json").is_file():
-            raise ValueError(f"{folder} holds no adapter (card.json is missing); train one with jobs/train_adapter.py")
-        yield folder and str(folder.resolve()), None
+        path = adapter_asked(args, len(args.examples), DEMO)
+        yield path and str(path.resolve()), None
         return
     from viral.tracking import resolve
     from viral.tracking_server import tracking_server

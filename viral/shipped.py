@@ -17,11 +17,3 @@ SHIPPED_ADAPTERS = {"tiny": SHIPPED_ADAPTER, "tiny-fill": SHIPPED_FILL_ADAPTER}
 def own_or_shipped_adapter(folder: Path, base: str = "tiny") -> Path:
     """The folder where it holds an adapter or none ships for the base, else the one that ships."""
     return folder if (folder / "card.json").is_file() else SHIPPED_ADAPTERS.get(base, folder)
-
-
-def adapter_of_edits(examples: bool, base: str, own: Path) -> Path | None:
-    """What edits with `base` where no adapter is named: with examples the one in `own` or the one that ships; without,
-    the one that ships for the small Fill base, and nothing on any other."""
-    if examples:
-        return own_or_shipped_adapter(own)
-    return SHIPPED_FILL_ADAPTER if base == "tiny-fill" else None

@@ -1,29 +1,33 @@
-"""Every table of VIRAL and of the proof on the models that ship: all of it runs and no cell of ours is empty."""
+"""Every table of both papers and of the proof on the models that ship: all of it runs, no cell of ours is empty."""
 
 from pathlib import Path
 
 import pytest
 
 from viral.config import RunConfig
+from viral.evaluation.protocols.icedit_tables import ICEDIT_TABLES
 from viral.evaluation.protocols.proof import PHOTOGRAPHS, PROOF
 from viral.evaluation.protocols.protocol import Protocol
 from viral.evaluation.protocols.run import run_protocol
 from viral.evaluation.protocols.viral_tables import VIRAL_TABLES
-from viral.shipped import SHIPPED_ADAPTER
+from viral.shipped import SHIPPED_ADAPTERS
 from viral.storage import Storage
 
-COMPARED = ("ours", "plain", "single_depth", "single_normal")
+COMPARED = ("ours", "plain", "single_depth", "single_normal", "bare", "lora64", "moe_only")
 """Adapters that the tables name: here all are the one that ships."""
 DRAWN = (*VIRAL_TABLES, *(protocol for protocol in PROOF if protocol is not PHOTOGRAPHS))
 """All but the one that asks for photographs of one's own."""
 
 
-def config_of(folder: Path) -> RunConfig:
+ON_BASES = [*((protocol, "tiny") for protocol in DRAWN), *((protocol, "tiny-fill") for protocol in ICEDIT_TABLES)]
+
+
+def config_of(folder: Path, base: str) -> RunConfig:
     return RunConfig.model_validate(
         {
             "storage": str(folder),
-            "base": "tiny",
-            "adapters": dict.fromkeys(COMPARED, str(SHIPPED_ADAPTER)),
+            "base": base,
+            "adapters": dict.fromkeys(COMPARED, str(SHIPPED_ADAPTERS[base])),
             "data": {"size": 64, "actors": 1},
             "evaluate": {"steps": 8, "batch_size": 2, "samples": 200},
             "protocol": {"cases": 2},
@@ -33,9 +37,9 @@ def config_of(folder: Path) -> RunConfig:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("protocol", DRAWN, ids=lambda protocol: protocol.name)
-def test_the_table_is_filled(ray_cluster: None, tmp_path: Path, protocol: Protocol) -> None:
-    table = run_protocol(config_of(tmp_path), protocol)
+@pytest.mark.parametrize(("protocol", "base"), ON_BASES, ids=lambda given: getattr(given, "name", given))
+def test_the_table_is_filled(ray_cluster: None, tmp_path: Path, protocol: Protocol, base: str) -> None:
+    table = run_protocol(config_of(tmp_path, base), protocol)
     (ours,) = (row for row in table.rows if row.method == protocol.methods[0])
     assert ours.missing is None and len(ours.cells) == len(protocol.columns)
     asked = [row for row in table.rows if row.missing is None]

@@ -17,8 +17,8 @@ from viral.config import ModelConfig, fingerprint
 from viral.data.images import decode, short_reason
 from viral.data.inputs import Batch, Inputs
 from viral.data.shards import MadeShard, Pool, is_finished, make_shards
-from viral.model.adapter import adapter_sha256
 from viral.model.architecture import is_fill
+from viral.model.attach import sha256_of
 from viral.model.backbone import base_hash
 from viral.provenance import encode_png, read_trace
 from viral.sampling.editor import Edit, Editor, Pair
@@ -44,11 +44,12 @@ class Change:
     base: str
     """Folder or hub id."""
     adapter: str | None
-    """Folder that every node finds at this path, or `models:/name/version` in the registry at `tracking`; None leaves
-    the base alone."""
+    """Folder or released file that every node finds at this path, or `models:/name/version` in the registry at
+    `tracking`; None leaves the base alone."""
     tracking: str | None = None
     instruction: str | None = None
-    steps: int = 12
+    steps: int | None = None
+    """Like `size` and `guidance`, the editor's own where None."""
     seed: int = 0
     size: int | None = None
     guidance: float | None = None
@@ -69,7 +70,7 @@ class Change:
         """Fingerprint of all that an image depends on besides its own picture."""
         shown = [[sha256(image).hexdigest() for image in pair] for pair in self.examples]
         folder = self.folder()
-        weights = base_hash(self.base, self.model), folder and adapter_sha256(folder)
+        weights = base_hash(self.base, self.model), folder and sha256_of(folder)
         judged = [self.candidates, self.preview_steps, self.judge] if self.candidates > 1 else []
         return fingerprint(
             "edits", RECIPE, shown, weights, self.instruction, self.steps, self.seed, self.size, self.guidance, judged,
@@ -147,14 +148,13 @@ class EditMaker:
     def _edit(self, query: Image.Image) -> Edit:
         change, told = self._change, isinstance(self._editor, InstructEditor)
         asked: tuple[Any, ...] = (query, change.instruction) if told else (self._examples, query, change.instruction)
-        how: dict[str, Any] = {"steps": change.steps, "width" if told else "size": change.size}
-        if change.guidance is not None:
-            how["guidance"] = change.guidance
+        how = {"steps": change.steps, "guidance": change.guidance, "width" if told else "size": change.size}
+        how = {name: value for name, value in how.items() if value is not None}
         if self._judge is None:
             return self._editor(*asked, seed=change.seed, **how)
         seeds = list(range(change.seed, change.seed + change.candidates))
-        how["preview_steps"] = change.preview_steps
-        return self._editor.filtered(*asked, judge=self._judge, seeds=seeds, **how)
+        chosen = {"judge": self._judge, "seeds": seeds, "preview_steps": change.preview_steps}
+        return self._editor.filtered(*asked, **chosen, **how)
 
 
 def strip_of(output: str) -> str:
