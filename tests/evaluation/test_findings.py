@@ -11,7 +11,7 @@ from viral.evaluation.findings import FINDINGS, Finding
 from viral.evaluation.findings_asked import ask_examples, ask_filters
 from viral.evaluation.findings_page import findings_page
 from viral.evaluation.findings_router import router_turn
-from viral.evaluation.findings_run import changed
+from viral.evaluation.findings_run import changed, equal_trial
 from viral.evaluation.findings_trial import Trial, difference, find_trial, mean_error
 from viral.evaluation.peers.registry import build_peer
 from viral.evaluation.protocols.proof_error import CaseError
@@ -67,7 +67,7 @@ def test_a_task_alone_takes_the_steps_that_joint_training_spends_on_it() -> None
     joint, *alone = _finding("joint").arms(CONFIG)
     assert not joint.changes and {arm.tasks for arm in alone} == {("depth",), ("edge",), ("colorization",)}
     steps = {arm.tasks[0]: arm.changes["train.steps"] for arm in alone}
-    assert steps["edge"] / steps["depth"] == pytest.approx(1.5, rel=0.02)
+    assert steps["edge"] / steps["depth"] == pytest.approx(0.5 / 3, rel=0.02)
     assert sum(steps.values()) < CONFIG.train.steps
 
 
@@ -100,6 +100,13 @@ def test_a_trial_made_from_something_else_is_not_taken(tmp_path: Path) -> None:
     place = Storage(str(tmp_path))
     trial = _trial("a", 0, [0.1, 0.4]).keep(place)
     assert find_trial(place, "k") == trial and find_trial(place, "other") is None
+
+
+def test_a_training_of_another_question_that_was_the_same_is_found(tmp_path: Path) -> None:
+    config = changed(CONFIG, {"storage": str(tmp_path)})
+    place = Storage(str(tmp_path)).join("findings", "roles", "roles-on-the-rope", "seed-0")
+    trial = _trial("roles on the rope", 0, [0.1, 0.4]).keep(place)
+    assert equal_trial(config, "k") == trial and equal_trial(config, "other") is None
 
 
 def test_the_page_tells_what_was_not_run_and_why_and_what_the_arms_came_to() -> None:

@@ -76,8 +76,8 @@ def _joint(config: RunConfig) -> tuple[Arm, ...]:
 
     names = {task for part in config.dataset.parts.values() for task in part.tasks} or set(config.data.tasks)
     tasks = {name: describe_task(name, config.tasks) for name in names}
-    whole = sum(task.weight for task in tasks.values() if task.trains)
-    shares = {name: tasks[name].weight / whole for name in SINGLE if name in tasks}
+    weights = {name: config.train.weights.get(name, task.weight) for name, task in tasks.items() if task.trains}
+    shares = {name: weights[name] / sum(weights.values()) for name in SINGLE if name in weights}
     alone = (
         Arm(f"{name} alone", {"train.tasks": (name,), **_scaled(config, share)}, (name,))
         for name, share in shares.items()

@@ -12,7 +12,7 @@ import numpy as np
 from viral.config import RunConfig, assign, fingerprint
 from viral.data.dataset import make_pairs
 from viral.data.encode import encode_pairs
-from viral.evaluation.findings import Arm, Changes, Finding
+from viral.evaluation.findings import FINDINGS, Arm, Changes, Finding
 from viral.evaluation.findings_asked import ASKED
 from viral.evaluation.findings_router import router_turn
 from viral.evaluation.findings_trial import TRIAL, Trial, find_trial
@@ -56,6 +56,12 @@ def found_trials(config: RunConfig, finding: Finding) -> Iterator[Trial]:
             yield Trial.model_validate_json(place.read(TRIAL))
 
 
+def equal_trial(config: RunConfig, key: str) -> Trial | None:
+    """A finished trial of whatever finding that was made from the same: many have an arm in which nothing is changed."""
+    trials = (trial for finding in FINDINGS if finding.trained for trial in found_trials(config, finding))
+    return next((trial for trial in trials if trial.key == key), None)
+
+
 def changed(config: RunConfig, changes: Changes) -> RunConfig:
     """The configuration with other values; `ValueError` where one makes no sense."""
     raw = config.model_dump()
@@ -74,6 +80,8 @@ def _train(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Trial:
     key = fingerprint("trial", RECIPE, describe_run(trained).inputs, config.protocol, config.evaluate)
     if (found := find_trial(place, key)) is not None:
         return found
+    if (equal := equal_trial(config, key)) is not None:
+        return equal.model_copy(update={"arm": arm.name}).keep(place)
     result = train_adapter(trained)
     errors = _measured(changed(trained, {"seed": config.seed}))
     figures = {"loss": result.loss, **_figures(trained)}
