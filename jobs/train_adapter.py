@@ -23,10 +23,12 @@ def _estimate(config: RunConfig) -> None:
 
 def _train(config: RunConfig) -> None:
     from viral.cluster import connect
-    from viral.data.dataset import make_pairs
+    from viral.data.dataset import make_pairs, task_names
     from viral.data.encode import encode_pairs
+    from viral.train.run import check_training
     from viral.train.trainer import train_adapter
 
+    check_training(config, task_names(config))  # before the data, which may take hours
     with connect(config):
         # So that `pairs=my_folder` is all it takes; both do nothing where their tables are there.
         make_pairs(config)

@@ -20,7 +20,7 @@ from viral.train.loop import Hooks, NonFiniteLoss, learning_rate, train
 from viral.train.loss import GENTLEST, Objective, Transformer, Weighting, edit_weight, flow_loss
 from viral.train.meter import Record
 from viral.train.recompute import ATTENTION
-from viral.train.run import check_method
+from viral.train.run import check_method, check_training
 from viral.train.sampler import Chances, Feed, Sampler
 from viral.train.state import TrainingTensors, grouped
 from viral.train.torch_engine import TorchEngine
@@ -228,6 +228,15 @@ def test_settings_of_the_other_method_are_refused(config: RunConfig, fill_config
     for changes in ({"text": "none", "prompt_dropout": 0}, {"context": "stationary"}):
         with pytest.raises(ValueError, match="paints diptychs"):
             check_method(trained(fill_config, **changes))
+
+
+def test_a_task_that_the_data_will_not_have_is_refused_before_they_are_made(config: RunConfig) -> None:
+    for changes in ({"tasks": ("sky",)}, {"weights": {"sky": 1.0}}):
+        with pytest.raises(ValueError, match="sky will not be in the data, whose tasks are edge, negative"):
+            check_training(trained(config, **changes), {"edge", "negative"})
+        check_training(trained(config, **changes), None)
+    with pytest.raises(ValueError, match="nowhere"):
+        check_training(config.model_copy(update={"base": "nowhere"}), {"edge"})
 
 
 @pytest.mark.parametrize("weigh", [False, True])

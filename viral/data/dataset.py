@@ -73,6 +73,13 @@ def make_pairs(config: RunConfig) -> Manifest:
     return make_dataset(config) if config.dataset.parts else generate_pairs(config)
 
 
+def task_names(config: RunConfig) -> set[str] | None:
+    """The tasks of the pairs that `make_pairs` would give; none where the table that is named says them itself."""
+    if config.dataset.parts:
+        return {task for part in config.dataset.parts.values() for task in part.tasks}
+    return set(config.data.tasks) if config.pairs == "pairs" else None
+
+
 def find_parts(config: RunConfig) -> list[Part]:
     """The parts with their sources, annotators and tasks; `ValueError` names what is not there."""
     dataset = config.dataset

@@ -72,10 +72,10 @@ def _routers(config: RunConfig) -> tuple[Arm, ...]:
 
 def _joint(config: RunConfig) -> tuple[Arm, ...]:
     """Each task alone takes the steps that joint training spends on it."""
+    from viral.data.dataset import task_names
     from viral.tasks import describe_task
 
-    names = {task for part in config.dataset.parts.values() for task in part.tasks} or set(config.data.tasks)
-    tasks = {name: describe_task(name, config.tasks) for name in names}
+    tasks = {name: describe_task(name, config.tasks) for name in task_names(config) or ()}
     weights = {name: config.train.weights.get(name, task.weight) for name, task in tasks.items() if task.trains}
     shares = {name: weights[name] / sum(weights.values()) for name in SINGLE if name in weights}
     alone = (

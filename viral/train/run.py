@@ -81,6 +81,16 @@ def _start(config: RunConfig, base_sha256: str) -> dict[str, str]:
     return {"start": weights[:16]}
 
 
+def check_training(config: RunConfig, tasks: set[str] | None) -> None:
+    """`ValueError` for what no data mend, before any are made: settings, the base, tasks that the data will not have."""
+    check_method(config)
+    for key, named in (("tasks", config.train.tasks), ("weights", config.train.weights)):
+        if tasks is not None and (unknown := sorted(set(named) - tasks)):
+            raise ValueError(
+                f"train.{key}: {', '.join(unknown)} will not be in the data, whose tasks are {', '.join(sorted(tasks))}"
+            )
+
+
 def check_method(config: RunConfig) -> None:
     """`ValueError` for settings that belong to the other of the two methods."""
     train, fill = config.train, is_fill(config.base_folder(), config.model)
