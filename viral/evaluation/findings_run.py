@@ -57,7 +57,7 @@ def found_trials(config: RunConfig, finding: Finding) -> Iterator[Trial]:
 
 
 def equal_trial(config: RunConfig, key: str) -> Trial | None:
-    """A finished trial of whatever finding that was made from the same: many have an arm in which nothing is changed."""
+    """A finished trial of any finding that was made from the same: many have an arm in which nothing is changed."""
     trials = (trial for finding in FINDINGS if finding.trained for trial in found_trials(config, finding))
     return next((trial for trial in trials if trial.key == key), None)
 

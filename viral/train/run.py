@@ -82,7 +82,7 @@ def _start(config: RunConfig, base_sha256: str) -> dict[str, str]:
 
 
 def check_training(config: RunConfig, tasks: set[str] | None) -> None:
-    """`ValueError` for what no data mend, before any are made: settings, the base, tasks that the data will not have."""
+    """`ValueError` for what no data mend, before any are made: settings, the base, tasks the data will not have."""
     check_method(config)
     for key, named in (("tasks", config.train.tasks), ("weights", config.train.weights)):
         if tasks is not None and (unknown := sorted(set(named) - tasks)):
