@@ -92,11 +92,14 @@ def test_parameters_images_and_data_land_in_the_run(tracker: Tracker, tmp_path: 
 
     picture = tmp_path / "grid.png"
     Image.new("RGB", (8, 8), "red").save(picture)
-    tracker.log_params({"train.steps": 3})
+    tracker.log_params({"train.steps": 3, "methods.Ours (K = 2)": "x"})
+    tracker.log_params({"methods.Ours (K = 2)": "x"})
+    tracker.log_lines([{"step": 0, "time": 1e9, "Ours, K = 2/edge": 0.5}])
     tracker.log_image(picture.read_bytes(), "validation", 150)
     tracker.log_dataset("latents", Storage("somewhere"), Manifest(fingerprint="abc"))
     run = MlflowClient(tracker.uri).get_run(tracker.run_id)
-    assert run.data.params == {"train.steps": "3"}
+    assert run.data.params == {"train.steps": "3", "methods.Ours _K _ 2_": "x"}
+    assert run.data.metrics["Ours_ K _ 2/edge"] == 0.5  # MLflow refuses the other characters
     assert run.inputs.dataset_inputs[0].dataset.digest == "abc"
     images = [item.path for item in MlflowClient(tracker.uri).list_artifacts(tracker.run_id, "images")]
     assert any("validation+step+150" in path for path in images)

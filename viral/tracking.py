@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -57,8 +58,8 @@ RUNS = "tracking.json"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open as those of a model that is trained; else they ask what it is, or show language models'."""
 RUNNING, FINISHED = "RUNNING", "FINISHED"
-METRICS_PER_CALL, PARAMS_PER_CALL = 900, 90
-"""MLflow takes 1000 metrics and 100 parameters in one request."""
+METRICS_PER_CALL, PARAMS_PER_CALL, REFUSED = 900, 90, r"[^\w /.:-]"
+"""MLflow takes 1000 metrics and 100 parameters in one request, and not these characters in their names."""
 
 
 class TrackerAway(ConnectionError):
@@ -91,6 +92,7 @@ class Tracker:
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Log parameters; one that has changed since, which MLflow forbids, keeps its first value and is a tag too."""
+        params = {re.sub(REFUSED, "_", key): value for key, value in params.items()}
         with _client(self.uri) as client:
             there = client.get_run(self.run_id).data
             new = [Param(key, str(value)) for key, value in params.items() if key not in there.params]
@@ -102,10 +104,9 @@ class Tracker:
     def log_lines(self, lines: list[dict[str, Any]]) -> None:
         """Log lines of figures, each with its `step` and `time` in seconds; a line sent twice counts once."""
         metrics = [
-            Metric(key, value, int(line["time"] * 1000), line["step"])
+            Metric(re.sub(REFUSED, "_", key), line[key], int(line["time"] * 1000), line["step"])
             for line in lines
-            for key, value in line.items()
-            if key not in ("step", "time")
+            for key in line.keys() - {"step", "time"}
         ]
         with _client(self.uri) as client:
             for start in range(0, len(metrics), METRICS_PER_CALL):
@@ -242,8 +243,7 @@ def register_version(uri: str, model: str, run_id: str, sha256: str, description
 
     `description` is Markdown for its page.
     """
-    known = find_version(uri, model, sha256)
-    if known is not None:
+    if (known := find_version(uri, model, sha256)) is not None:
         return known
     with _client(uri) as client:
         try:
