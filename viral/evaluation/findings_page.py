@@ -18,7 +18,7 @@ page; it can be stopped at any moment and given again:
 
 Every arm is a training by the ordinary job from one configuration, with {seeds} seeds, scored on scenes and, where
 their folder is named with `protocol.layout`, on photographs that nothing was trained on. The filter and the number of
-examples take no training: they are ways of asking the adapter that is there.
+examples take no training: they are ways of asking the adapter that is there, which was shown one example at a time.
 
 An error is relative: 0 is what the VAE itself loses, 1 what the best answer gives that costs nothing; the mean is over
 cases of all tasks. Intervals are of 95 %, over seeds and images; differences are paired by image and seed. A model of
