@@ -28,10 +28,13 @@ def main() -> None:
 
 def _run(config: RunConfig) -> None:
     from viral.cluster import check_port, connect
+    from viral.data.dataset import task_names
     from viral.data.photographs import check_images
     from viral.tracking import tracked_whole, tracking_server
+    from viral.train.run import check_training
 
     check_port(config.serve.port, "serve.port")  # before the minutes of work that come first
+    check_training(config, task_names(config))
     if not config.dataset.parts:
         check_images(config)
     with ExitStack() as stack:

@@ -132,9 +132,9 @@ class TrainConfig(Config):
     `stationary`: one another at t = 0, so that painting passes them through the model once for all steps (ours)."""
     roles: Literal["rope", "none"] = "rope"
     """Whether the rope tells what each image is for (the paper's), or nothing does, to measure what that is worth."""
-    role_numbering: Literal["step", "shared"] = "step"
+    role_numbering: Literal["step", "shared"] = "shared"
     """Roles of further example pairs when the adapter paints: new ones, or again those of the first pair, which are
-    all that training shows (ours). A single pair has the same roles either way."""
+    all that training shows (ours; docs/log.md has both measured). A single pair has the same roles either way."""
     tasks: tuple[str, ...] = ()
     """Tasks of the table that are drawn (all that train)."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}

@@ -232,7 +232,7 @@ def test_settings_of_the_other_method_are_refused(config: RunConfig, fill_config
 
 def test_a_task_that_the_data_will_not_have_is_refused_before_they_are_made(config: RunConfig) -> None:
     for changes in ({"tasks": ("sky",)}, {"weights": {"sky": 1.0}}):
-        with pytest.raises(ValueError, match="sky will not be in the data, whose tasks are edge, negative"):
+        with pytest.raises(ValueError, match="the data to be made has no sky among edge, negative"):
             check_training(trained(config, **changes), {"edge", "negative"})
         check_training(trained(config, **changes), None)
     with pytest.raises(ValueError, match="nowhere"):

@@ -40,7 +40,7 @@ def test_what_decides_the_result_decides_the_fingerprint(config: RunConfig) -> N
     same = describe_run(config).fingerprint
     assert changed(workers=2, zero_stage=3, log_every=1, max_failures=9) == same
     assert changed(steps=7) != same and changed(learning_rate=1.0) != same
-    assert len({same, changed(context="stationary"), changed(targets=2), changed(role_numbering="shared")}) == 4
+    assert len({same, changed(context="stationary"), changed(targets=2), changed(role_numbering="step")}) == 4
     assert len({same, changed(roles="none"), changed(tasks=("negative",)), changed(tasks=("edge",))}) == 4
     assert len({same, changed(ema=0.9), changed(optimizer="prodigy"), changed(time_law="uniform")}) == 4
     assert describe_run(config.model_copy(update={"seed": 1})).fingerprint != same

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +85,15 @@ def _start(config: RunConfig, base_sha256: str) -> dict[str, str]:
 def check_training(config: RunConfig, tasks: set[str] | None) -> None:
     """`ValueError` for what no data mend, before any are made: settings, the base, tasks the data will not have."""
     check_method(config)
+    if tasks is not None:
+        check_tasks(config, tasks, "the data to be made")
+
+
+def check_tasks(config: RunConfig, tasks: Collection[str], where: str) -> None:
+    """`ValueError` for tasks that training is told to draw and that `where`, which has `tasks`, has not."""
     for key, named in (("tasks", config.train.tasks), ("weights", config.train.weights)):
-        if tasks is not None and (unknown := sorted(set(named) - tasks)):
-            raise ValueError(
-                f"train.{key}: {', '.join(unknown)} will not be in the data, whose tasks are {', '.join(sorted(tasks))}"
-            )
+        if unknown := sorted(set(named) - set(tasks)):
+            raise ValueError(f"train.{key}: {where} has no {', '.join(unknown)} among {', '.join(sorted(tasks))}")
 
 
 def check_method(config: RunConfig) -> None:

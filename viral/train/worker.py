@@ -44,6 +44,7 @@ from viral.train.model_card import CARD_TEXT, model_card
 from viral.train.recompute import checkpoint_blocks
 from viral.train.router_picture import PLACE as ROUTER
 from viral.train.router_picture import draw_router
+from viral.train.run import check_tasks
 from viral.train.sampler import Chances, Feed, Sampler
 
 STOPPED = "stopped.json"
@@ -162,9 +163,7 @@ def make_sampler(config: RunConfig) -> Sampler:
     """The sampler of a run on its latents; `ValueError` where they are unfit."""
     table = LatentTable(Storage(config.storage).join(config.latents))
     tasks = {name: describe_task(name, config.tasks) for name in table.tasks}
-    for key, named in (("tasks", config.train.tasks), ("weights", config.train.weights)):
-        if unknown := sorted(set(named) - set(tasks)):
-            raise ValueError(f"train.{key}: {table.storage} has no {', '.join(unknown)} among {', '.join(tasks)}")
+    check_tasks(config, tasks, str(table.storage))
     drawn = {name for name in config.train.tasks or tasks if tasks[name].trains}
     weights = {name: config.train.weights.get(name, task.weight) for name, task in tasks.items()}
     weights = {name: weight if name in drawn else 0.0 for name, weight in weights.items()}
