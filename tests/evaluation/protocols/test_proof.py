@@ -8,7 +8,13 @@ from viral.data.sources.combinations import KEPT_OUT, is_apart
 from viral.evaluation.protocols.case import Case
 from viral.evaluation.protocols.proof import KINDS, LINEART, PARAMETERS, PROOF, UNCHANGED
 from viral.evaluation.protocols.proof_error import case_errors, relative_errors, told_errors
-from viral.evaluation.protocols.proof_exchange import EXCHANGED, conclude_exchange, exchange_cases, follows
+from viral.evaluation.protocols.proof_exchange import (
+    EXCHANGED,
+    conclude_exchange,
+    exchange_cases,
+    follows,
+    follows_own,
+)
 from viral.evaluation.protocols.proof_filter import conclude_filter
 from viral.evaluation.protocols.proof_identity import conclude_identity
 from viral.evaluation.protocols.proof_lineart import DRAWN, EDGES, conclude_lineart
@@ -95,9 +101,18 @@ def test_each_truth_follows_its_own_example_and_no_other(exchanged: list[Case]) 
     assert len(exchanged) == 2 * len(EXCHANGED)
     for case in exchanged:
         assert case.truth is not None
-        assert follows(case.truth, case) == 1
         others = [case.labels[f"truth {task}"] for task in EXCHANGED if task != case.task]
-        assert [follows(other, case) for other in others] == [0] * len(others)
+        for score in (follows, follows_own):
+            assert score(case.truth, case) == 1
+            assert [score(other, case) for other in others] == [0] * len(others)
+
+
+def test_a_faint_answer_follows_by_pixels(exchanged: list[Case]) -> None:
+    for case in exchanged:
+        assert case.truth is not None
+        grey = case.labels["free"][case.task]
+        faint = (0.7 * case.truth.astype(float) + 0.3 * case.truth.mean()).astype(np.uint8)
+        assert grey > 0 and follows(faint, case) == 1
 
 
 def test_only_the_example_differs_between_tasks_that_are_exchanged(exchanged: list[Case]) -> None:
@@ -154,8 +169,10 @@ def test_photographs_want_the_collection_to_be_named() -> None:
 
 
 def test_conclusions_say_what_the_scores_hold() -> None:
-    share = conclude_exchange(_scores("ours", [1.0, 1.0, 1.0, 0.0], "edge/follows"))
-    assert share[0].startswith("75% [") and "of 4 outputs" in share[0]
+    own = _scores("ours", [1.0, 0.0], "edge/follows by the tasks' own metrics")
+    share, share_own = conclude_exchange(_scores("ours", [1.0, 1.0, 1.0, 0.0], "edge/follows") + own)
+    assert share.startswith("75% [") and "of 4 outputs" in share and "by pixels" in share
+    assert share_own.startswith("50% [") and "of 2 outputs" in share_own
     parts = conclude_parameters(_scores("ours", [1.0, 0.0], "colour/own") + _scores("ours", [1.0, 1.0], "style/own"))
     assert [part.split(" [")[0] for part in parts] == ["all: 75%", "colour: 50%", "style: 100%"]
     lost = conclude_identity(_scores("ours", [30.0, 31.0], "i/psnr") + _scores("vae", [31.0, 32.0], "i/psnr"))

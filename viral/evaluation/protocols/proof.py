@@ -4,7 +4,15 @@ from functools import partial
 
 from viral.data.sources.combinations import APART, KEPT_OUT
 from viral.evaluation.protocols.proof_error import FREE, told_errors
-from viral.evaluation.protocols.proof_exchange import EXCHANGED, conclude_exchange, exchange_cases, follows
+from viral.evaluation.protocols.proof_exchange import (
+    EXCHANGED,
+    FOLLOWS,
+    FOLLOWS_OWN,
+    conclude_exchange,
+    exchange_cases,
+    follows,
+    follows_own,
+)
 from viral.evaluation.protocols.proof_filter import ASKED, FILTERED, conclude_filter, filter_cases
 from viral.evaluation.protocols.proof_identity import IDENTITY, conclude_identity, identity_cases
 from viral.evaluation.protocols.proof_lineart import DRAWN, EDGES, conclude_lineart, lineart_cases
@@ -56,10 +64,16 @@ EXCHANGE = Protocol(
     title="The example exchanged for one of another task",
     table=TABLE,
     cases=exchange_cases,
-    columns=tuple(Column(name, "follows", score=follows, higher_is_better=True) for name in EXCHANGED),
+    columns=tuple(
+        Column(task, name, score=score, higher_is_better=True)
+        for name, score in ((FOLLOWS, follows), (FOLLOWS_OWN, follows_own))
+        for task in EXCHANGED
+    ),
     methods=("ours", "copy_query", "base"),
     notes=(
-        "An output matches the task whose error, relative to that of the task's best free answer, is the least.",
+        "An output matches the task whose error, relative to that of the task's best free answer, is the least; the "
+        "error is the root mean square of pixels, one measure for all, or each task's own metric. The latter do not "
+        "compare: the F-score of lines gives any picture with texture a part of the lines.",
         f"All {len(EXCHANGED)} tasks are asked of the same pictures, so nothing but the example tells them apart.",
     ),
     conclude=conclude_exchange,
