@@ -85,7 +85,10 @@ def _paint(args: argparse.Namespace, editor: "Editor | InstructEditor", fill: bo
     *shown, query = images
     examples = list(zip(shown[::2], shown[1::2], strict=True))
     asked: tuple[Any, ...] = (query, args.instruction) if fill else (examples, query, args.instruction)
-    options = {"steps": args.steps, "guidance": args.guidance, "width" if fill else "size": args.size}
+    options = {
+        "steps": args.steps, "guidance": args.guidance, "example_guidance": args.example_guidance,
+        "width" if fill else "size": args.size,
+    }  # fmt: skip
     options = {name: value for name, value in options.items() if value is not None}
     if args.candidates < 2:
         return editor(*asked, seed=args.seed, **options)

@@ -77,6 +77,7 @@ def _change(args: argparse.Namespace) -> Iterator["Change"]:
             seed=args.seed,
             size=args.size,
             guidance=args.guidance,
+            example_guidance=args.example_guidance,
             candidates=args.candidates,
             preview_steps=args.preview_steps,
             judge=args.judge or "consensus",

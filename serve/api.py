@@ -53,6 +53,7 @@ class Trace(Wire):
     evaluations: int
     """Forward passes of the model that the image took, its candidates' previews included."""
     guidance: float
+    example_guidance: float = 1.0
     base: str
     base_sha256: str
     adapter: str | None

@@ -32,6 +32,7 @@ class EditRequest:
     size: tuple[int, int] | None = None
     """Width and height of the output in pixels; None follows the query and the adapter's own size."""
     guidance: float | None = None
+    example_guidance: float = 1.0
     candidates: int = 1
     """Seeds tried: seed, seed + 1, ..."""
     preview_steps: int = 4

@@ -28,7 +28,9 @@ class Choices(BaseModel):
     size: str = Field("auto", pattern=r"^(auto|[1-9]\d{1,4}x[1-9]\d{1,4})$")
     """`1024x768`: the area of the output, whose aspect is that of the image that is edited."""
     guidance: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
-    """How strongly the output is steered."""
+    """How strongly the output is steered by words."""
+    example_guidance: float = Field(1.0, ge=1, le=20, allow_inf_nan=False)
+    """How strongly by the examples; above 1 each step costs twice."""
     candidates: int = Field(1, ge=1)
     """Seeds tried, `seed`, `seed` + 1, ...; a judge picks the one that is finished."""
     preview_steps: int = Field(4, ge=1)
@@ -54,6 +56,7 @@ class Choices(BaseModel):
             adapter=self.model or None,
             size=self._sides(args),
             guidance=self.guidance,
+            example_guidance=self.example_guidance if examples else 1.0,
             candidates=self.candidates,
             preview_steps=self.preview_steps,
             judge=self.judge,

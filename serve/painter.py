@@ -55,7 +55,8 @@ def paint(
         if request.size is not None:
             how["width"], how["height"] = request.size
         return editor.filtered(query, request.instruction or "", **how)
-    return editor.filtered(examples, query, request.instruction, size=side(editor, request, query), **how)
+    how |= {"size": side(editor, request, query), "example_guidance": request.example_guidance}
+    return editor.filtered(examples, query, request.instruction, **how)
 
 
 def paint_together(editor: AnyEditor, works: list[tuple[Work, Pictures]]) -> list[Edit]:
@@ -70,6 +71,7 @@ def paint_together(editor: AnyEditor, works: list[tuple[Work, Pictures]]) -> lis
             r.instruction,
             size=side(editor, r, query),
             guidance=1.0 if r.guidance is None else r.guidance,
+            example_guidance=r.example_guidance,
         )  # fmt: skip
         for r, (_, (examples, query)) in zip(requests, works, strict=True)
     ]
@@ -107,7 +109,8 @@ def answer(edit: Edit, request: EditRequest, base_sha256: str, sha256: str | Non
     several = request.candidates > 1
     trace = Trace(
         seed=made["seed"], steps=made["steps"], size=edit.image.size, evaluations=made["evaluations"],
-        guidance=made["guidance"], base=base, base_sha256=base_sha256, adapter=request.adapter,
+        guidance=made["guidance"], example_guidance=request.example_guidance,
+        base=base, base_sha256=base_sha256, adapter=request.adapter,
         version=request.version, sha256=sha256, instruction=request.instruction,
         candidates=tuple(made["seeds"]) if several else (), preview_steps=request.preview_steps if several else None,
         judge=made["judge"] if several else None, judge_error=made.get("error") if several else None,

@@ -27,6 +27,9 @@ def add_edit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, help="side in pixels of a square of the output's area; Fill: panel's width")
     parser.add_argument("--guidance", type=float, help="(default: 1, none; FLUX.1 Fill's own embedded one: 30)")
     parser.add_argument(
+        "--example-guidance", type=float, metavar="S", help="follow the examples S times as strongly (default: 1)"
+    )
+    parser.add_argument(
         "--candidates", type=int, default=1, metavar="M", help="seeds to preview, of which a judge picks (default: 1)"
     )
     parser.add_argument("--preview-steps", type=int, default=4, metavar="m", help="of each candidate (default: 4)")
@@ -45,6 +48,8 @@ def check_edit_arguments(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"got {examples + 1} images; give pairs of examples, then what to edit")
     if not examples and args.instruction is None:
         parser.error("got nothing to do; add example pairs or --instruction")
+    if not examples and args.example_guidance is not None:
+        parser.error("--example-guidance has no example to follow; add example pairs")
     if args.judge is not None and args.candidates < 2:
         parser.error("--judge has nothing to choose from; add --candidates 4, say")
 

@@ -6,7 +6,7 @@ from diffusers import QwenImageTransformer2DModel
 from torch import Tensor
 
 from viral.model.roles import ANALOGY, roles_of, use_role_rope
-from viral.model.velocity import EditVelocity, Velocity, batches, predict_velocity, stack
+from viral.model.velocity import EditVelocity, ExampleGuided, Velocity, batches, predict_velocity
 from viral.pretrain.folder import build_transformer
 
 T = torch.tensor([0.7])
@@ -85,7 +85,7 @@ def test_mixed_requests_run_in_batches_of_their_kind(transformer: QwenImageTrans
     together = split[0][1](latents, T.expand(2))
     close(together, torch.cat([mixed[place](latents[i : i + 1], T) for i, place in enumerate((0, 2))]))
     with pytest.raises(ValueError, match="do not fit one batch"):
-        stack(mixed)
+        EditVelocity.stack(mixed)
 
 
 def test_guided_problems_stack_too(transformer: QwenImageTransformer2DModel) -> None:
@@ -94,7 +94,40 @@ def test_guided_problems_stack_too(transformer: QwenImageTransformer2DModel) -> 
         for i in range(2)
     ]
     latents = draw(8, 2, 16, 4, 4)
-    close(stack(guided)(latents, T.expand(2)), torch.cat([guided[i](latents[i : i + 1], T) for i in range(2)]))
+    close(
+        EditVelocity.stack(guided)(latents, T.expand(2)),
+        torch.cat([guided[i](latents[i : i + 1], T) for i in range(2)]),
+    )
+
+
+@pytest.mark.parametrize("mode", ["full", "stationary"])
+def test_example_guidance_adds_what_sets_the_change_apart_from_its_reverse(
+    transformer: QwenImageTransformer2DModel, mode: str
+) -> None:
+    a, a2, b = (draw(60 + i, 1, 16, 4, 4) for i in range(3))
+    shown, undone = (problem(transformer, mode=mode, context=[*pair, b]) for pair in ((a, a2), (a2, a)))
+    latents, guided = draw(8, 1, 16, 4, 4), ExampleGuided(shown, undone, 3.0)
+    expected = 3 * shown(latents, T) - 2 * undone(latents, T)
+    close(guided(latents, T), expected)
+    assert not torch.allclose(expected, shown(latents, T), atol=1e-3)
+    assert guided.evaluations == 2 and guided.trace["example_guidance"] == 3
+    same = problem(transformer, mode=mode, context=[a, a, b])
+    close(ExampleGuided(same, same, 5.0)(latents, T), same(latents, T))
+    with pytest.raises(ValueError, match="at least 1"):
+        ExampleGuided(shown, undone, 0.5)
+
+
+def test_problems_guided_by_examples_run_in_batches_of_their_kind(transformer: QwenImageTransformer2DModel) -> None:
+    contexts = [[draw(70 + 3 * i + j, 1, 16, 4, 4) for j in range(3)] for i in range(3)]
+    plain = [problem(transformer, context=context) for context in contexts]
+    undone = [problem(transformer, context=[a2, a, b]) for a, a2, b in contexts]
+    mixed = [ExampleGuided(plain[0], undone[0], 2.0), plain[1], ExampleGuided(plain[2], undone[2], 2.0)]
+    mixed.append(ExampleGuided(plain[2], undone[2], 4.0))
+    split = batches(mixed)
+    assert [places for places, _ in split] == [[0, 2], [1], [3]]
+    latents = draw(8, 2, 16, 4, 4)
+    together = split[0][1](latents, T.expand(2))
+    close(together, torch.cat([mixed[place](latents[i : i + 1], T) for i, place in enumerate((0, 2))]))
 
 
 @pytest.mark.parametrize(

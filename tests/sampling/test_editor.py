@@ -123,6 +123,19 @@ def test_guidance_costs_a_second_pass_only_where_the_prompts_differ(editor: Edit
     assert differ(plain.image, same.image) == 0 < differ(plain.image, other.image)
 
 
+def test_example_guidance_steers_by_the_examples_at_twice_the_cost(editor: Editor, images: list[Image.Image]) -> None:
+    example, query = [(images[0], images[1])], images[2]
+    plain, guided = (editor(example, query, steps=2, example_guidance=scale) for scale in (1.0, 3.0))
+    assert [edit.trace["evaluations"] for edit in (plain, guided)] == [2, 4]
+    assert guided.trace["example_guidance"] == 3 and "example_guidance" not in plain.trace
+    assert differ(plain.image, guided.image) > 0
+    still = [(images[0], images[0])]
+    same, steered = (editor(still, query, steps=2, example_guidance=scale) for scale in (1.0, 3.0))
+    assert differ(same.image, steered.image) == 0
+    with pytest.raises(ValueError, match="without an example"):
+        editor([], query, "tint it red", size=32, example_guidance=3.0)
+
+
 def test_a_base_alone_edits_as_told(tiny_base: Path, editor: Editor, images: list[Image.Image]) -> None:
     base = Editor(editor.backbone, None, None)
     assert base([], images[2], "tint it red", size=32, steps=1).image.size == (32, 32)

@@ -20,6 +20,14 @@ def test_analogy_is_answered_as_base64_with_what_made_it(server, parts):
     assert "TrainedAlgorithmicMedia" in image.info["XML:com.adobe.xmp"]
 
 
+def test_examples_are_followed_as_strongly_as_asked(server, parts):
+    plain, guided = ask(server, parts), ask(server, parts, example_guidance="3")
+    trace = guided.json()["viral"]
+    assert (trace["example_guidance"], trace["evaluations"]) == (3, 4)
+    assert plain.json()["viral"]["example_guidance"] == 1
+    assert decoded(plain) != decoded(guided)
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_image_is_answered_where_accept_asks_for_it(server, parts, kind):
     raw = ask(server, parts, {"Accept": f"text/html, image/{kind};q=0.9, application/json;q=0.5"})

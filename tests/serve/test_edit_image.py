@@ -141,6 +141,7 @@ def test_bad_image_is_named_and_nothing_is_written(
         (["a.png", "b.png"], "got 2 images; give pairs of examples"),
         (["b.png"], "add example pairs or --instruction"),
         (["a.png", "a2.png", "b.png", "--judge", "cycle"], "add --candidates"),
+        (["b.png", "--instruction", "tint it", "--example-guidance", "2"], "no example to follow"),
         (["a.png", "a2.png", "b.png", "--adapter", "."], "card.json is missing"),
         (["a.png", "a2.png", "b.png", "--adapter", "no.safetensors"], "no.safetensors is missing"),
     ],

@@ -167,13 +167,14 @@ def test_table_is_edited_row_by_row_with_a_judge(edit, photos, tmp_path):
     (tmp_path / "tables").mkdir()
     pq.write_table(pa.table({"photo": [*column, None]}), tmp_path / "tables/t.parquet", row_group_size=2)
     judged = ["--candidates", "3", "--preview-steps", "1", "--judge", "direction", "--column", "photo"]
+    judged += ["--example-guidance", "2"]
     code, said = edit(tmp_path / "tables", tmp_path / "out", *judged)
     assert code == 0 and "2 of 4 pictures edited" in said
     rows = table(tmp_path / "out")
     assert [bool(row["error"]) for row in rows.values()] == [False, False, True, True]
     trace = read_trace((tmp_path / "out/images/t/00000001.png").read_bytes())
     assert (trace["seeds"], trace["judge"]) == ([0, 1, 2], "direction in latent statistics")
-    assert rows["t/00000001"]["evaluations"] == trace["evaluations"] == 3 * 1 + 2
+    assert rows["t/00000001"]["evaluations"] == trace["evaluations"] == 2 * (3 * 1 + 2)
 
 
 def test_pictures_are_edited_as_told_by_the_small_fill_base_and_its_adapter(command, photos, tmp_path):

@@ -23,6 +23,7 @@ def test_unknown_field_is_named(server, parts):
 @pytest.mark.parametrize(
     "fields",
     [{"seed": "-1"}, {"seed": "x"}, {"seed": "9" * 5000}, {"steps": "0"}, {"steps": "1000"}, {"guidance": "nan"},
+     {"example_guidance": "0.5"},
      {"guidance": "1e999"}, {"candidates": "0"}, {"candidates": "99"}, {"preview_steps": "0"}, {"judge": "me"},
      {"size": "0x0"}, {"size": "9999x9999"}, {"size": "32x1024"}, {"size": "big"},
      {"preview_steps": "2", "candidates": "2"}],

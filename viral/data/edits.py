@@ -49,10 +49,11 @@ class Change:
     tracking: str | None = None
     instruction: str | None = None
     steps: int | None = None
-    """Like `size` and `guidance`, the editor's own where None."""
+    """Like `size` and both guidances, the editor's own where None."""
     seed: int = 0
     size: int | None = None
     guidance: float | None = None
+    example_guidance: float | None = None
     candidates: int = 1
     preview_steps: int = 4
     judge: str = "consensus"
@@ -73,8 +74,8 @@ class Change:
         weights = base_hash(self.base, self.model), folder and sha256_of(folder)
         judged = [self.candidates, self.preview_steps, self.judge] if self.candidates > 1 else []
         return fingerprint(
-            "edits", RECIPE, shown, weights, self.instruction, self.steps, self.seed, self.size, self.guidance, judged,
-            self.model,
+            "edits", RECIPE, shown, weights, self.instruction, self.steps, self.seed, self.size, self.guidance,
+            self.example_guidance, judged, self.model,
         )  # fmt: skip
 
     def is_told(self) -> bool:
@@ -148,7 +149,10 @@ class EditMaker:
     def _edit(self, query: Image.Image) -> Edit:
         change, told = self._change, isinstance(self._editor, InstructEditor)
         asked: tuple[Any, ...] = (query, change.instruction) if told else (self._examples, query, change.instruction)
-        how = {"steps": change.steps, "guidance": change.guidance, "width" if told else "size": change.size}
+        how = {
+            "steps": change.steps, "guidance": change.guidance, "example_guidance": change.example_guidance,
+            "width" if told else "size": change.size,
+        }  # fmt: skip
         how = {name: value for name, value in how.items() if value is not None}
         if self._judge is None:
             return self._editor(*asked, seed=change.seed, **how)

@@ -1,7 +1,7 @@
 """The velocity field that an edit DiT predicts beside its context images."""
 
-from collections.abc import Callable, Hashable
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from diffusers import QwenImageTransformer2DModel
@@ -139,40 +139,89 @@ class EditVelocity:
 
     @property
     def kind(self) -> tuple[Hashable, ...]:
-        """What problems must share to run in one batch."""
+        """What problems must share to run in one batch: shape, context, roles, text length, mode and guidance."""
         sizes = tuple(tuple(image.shape[1:]) for image in self.context)
         words = tuple(text.shape[1] for text in self.texts)
         return id(self.transformer), self.shape, sizes, self.roles, words, self.mode, self.guidance
 
+    @property
+    def evaluations(self) -> int:
+        """Forward passes of the model that one call takes."""
+        return len(self.texts)
 
-def stack(problems: list[EditVelocity]) -> EditVelocity:
-    """One problem of several, whose latents come in their order; `ValueError` where they are not of one kind."""
-    first = problems[0]
-    for other in problems[1:]:
-        if other.kind != first.kind:
-            raise ValueError(
-                f"problems of kinds {first.kind[1:]} and {other.kind[1:]} do not fit one batch (shape, context, roles, "
-                "text length, mode, guidance); split them with `batches`"
-            )
-    text, *negative = [
-        cat([text.expand(len(problem.context[0]), -1, -1) for text, problem in zip(texts, problems, strict=True)])
-        for texts in zip(*(problem.texts for problem in problems), strict=True)
-    ]
-    return EditVelocity(
-        first.transformer,
-        [cat(images) for images in zip(*(problem.context for problem in problems), strict=True)],
-        first.roles,
-        text,
-        mode=first.mode,
-        grid=first.shape[1:],
-        guidance=first.guidance if negative else 1.0,
-        negative=negative[0] if negative else None,
-    )
+    @property
+    def trace(self) -> dict[str, Any]:
+        """How it is put, in plain values."""
+        return {"guidance": self.guidance, "context": self.mode, "roles": self.roles}
+
+    @classmethod
+    def stack(cls, problems: Sequence["EditVelocity"]) -> "EditVelocity":
+        """One problem of several, whose latents come in their order; `ValueError` where they are not of one kind."""
+        first = problems[0]
+        if any(other.kind != first.kind for other in problems):
+            raise ValueError("these problems are of several kinds and do not fit one batch; split them with `batches`")
+        text, *negative = [
+            cat([text.expand(len(problem.context[0]), -1, -1) for text, problem in zip(texts, problems, strict=True)])
+            for texts in zip(*(problem.texts for problem in problems), strict=True)
+        ]
+        return cls(
+            first.transformer,
+            [cat(images) for images in zip(*(problem.context for problem in problems), strict=True)],
+            first.roles,
+            text,
+            mode=first.mode,
+            grid=first.shape[1:],
+            guidance=first.guidance if negative else 1.0,
+            negative=negative[0] if negative else None,
+        )
 
 
-def batches(problems: list[EditVelocity]) -> list[tuple[list[int], EditVelocity]]:
+class ExampleGuided:
+    """A problem steered by its examples: v + (s - 1) (v - v'), v' being the velocity of the change undone.
+
+    Classifier-free guidance whose condition is the example and not the words: `undone` is `problem` with every example
+    turned round, A' before A, so that what is added is what sets the change apart from its reverse. Where an example
+    changes nothing nothing is added. s = 1 is the problem itself; each call costs both. `ValueError` for s below 1.
+    """
+
+    def __init__(self, problem: EditVelocity, undone: EditVelocity, scale: float) -> None:
+        if scale < 1:
+            raise ValueError(f"example_guidance is {scale}; give at least 1, which is none")
+        self.problem, self.undone, self.scale, self.shape = problem, undone, scale, problem.shape
+
+    def __call__(self, latents: Latents, t: Float[Tensor, " b"]) -> Latents:
+        v = self.problem(latents, t)
+        return v + (self.scale - 1) * (v - self.undone(latents, t))
+
+    @property
+    def kind(self) -> tuple[Hashable, ...]:
+        """As of `EditVelocity`."""
+        return self.problem.kind, self.undone.kind, self.scale
+
+    @property
+    def evaluations(self) -> int:
+        """As of `EditVelocity`."""
+        return self.problem.evaluations + self.undone.evaluations
+
+    @property
+    def trace(self) -> dict[str, Any]:
+        """As of `EditVelocity`."""
+        return {**self.problem.trace, "example_guidance": self.scale}
+
+    @classmethod
+    def stack(cls, problems: Sequence["ExampleGuided"]) -> "ExampleGuided":
+        """As of `EditVelocity`."""
+        stacked = EditVelocity.stack([each.problem for each in problems])
+        return cls(stacked, EditVelocity.stack([each.undone for each in problems]), problems[0].scale)
+
+
+Problem = EditVelocity | ExampleGuided
+"""What an editor denoises."""
+
+
+def batches(problems: Sequence[Problem]) -> list[tuple[list[int], Problem]]:
     """The problems in as few batches as their kinds allow, each with the places that its problems had."""
     places: dict[tuple[Hashable, ...], list[int]] = {}
     for i, problem in enumerate(problems):
         places.setdefault(problem.kind, []).append(i)
-    return [(own, stack([problems[i] for i in own])) for own in places.values()]
+    return [(own, type(problems[own[0]]).stack([problems[i] for i in own])) for own in places.values()]  # pyright: ignore[reportArgumentType] -- one kind is of one class

@@ -20,7 +20,7 @@ from viral.model.out_of_memory import naming_painting_remedies
 from viral.model.roles import roles_of
 from viral.model.text import NONE, TextEncoder
 from viral.model.tokens import Context
-from viral.model.velocity import EditVelocity
+from viral.model.velocity import EditVelocity, ExampleGuided, Problem
 from viral.sampling.denoise import denoise, start_noise
 from viral.sampling.early_filter import early_filter
 from viral.sampling.judges import Judge, Request
@@ -110,18 +110,15 @@ class Editor:
         *,
         steps: int = 12,
         seed: int = 0,
-        size: int | None = None,
-        guidance: float = 1.0,
-        negative: str = NONE,
         on_step: Callable[[int, Tensor], None] | None = None,
+        **asked: Any,
     ) -> Edit:
         """Paint what `query` becomes by the change that the example pairs show.
 
-        `size` is the side of the square whose area the images are brought to (default: what the adapter was trained
-        on). The output has the query's aspect. `guidance` above 1 steers away from the words `negative`. `on_step` is
-        called after each step and may raise to cancel. The same arguments give the same pixels.
+        `asked` holds what `problem` takes besides: size, guidance, negative, example_guidance. `on_step` is called
+        after each step and may raise to cancel. The same arguments give the same pixels.
         """
-        problem = self.problem(examples, query, instruction, size=size, guidance=guidance, negative=negative)
+        problem = self.problem(examples, query, instruction, **asked)
         return self.paint(problem, [seed], steps, on_step)[0]
 
     @naming_painting_remedies
@@ -138,10 +135,14 @@ class Editor:
         size: int | None = None,
         guidance: float = 1.0,
         negative: str = NONE,
+        example_guidance: float = 1.0,
         **how: Any,
     ) -> Edit:
         """The edit of the seed whose preview a judge prefers; `how` and the trace are those of `early_filter`."""
-        problem = self.problem(examples, query, instruction, size=size, guidance=guidance, negative=negative)
+        problem = self.problem(
+            examples, query, instruction,
+            size=size, guidance=guidance, negative=negative, example_guidance=example_guidance,
+        )  # fmt: skip
         found = early_filter(
             problem, self.backbone.scheduler, self.decode, Request(tuple(examples), query, instruction), judge,
             seeds=seeds, preview_steps=preview_steps, steps=steps, device=self.device, **how,
@@ -158,16 +159,29 @@ class Editor:
         size: int | None = None,
         guidance: float = 1.0,
         negative: str = NONE,
-    ) -> EditVelocity:
-        """What is to be denoised for a request, with the adapter's roles, text regime and context mode."""
-        images = [image for pair in examples for image in pair] + [query]
-        text = self.text(instruction, images)
-        return self.velocity(
-            [self.encode(image, size) for image in images],
-            text,
-            guidance=guidance,
-            negative=self.text.say(negative, images) if guidance > 1 else None,
-        )
+        example_guidance: float = 1.0,
+    ) -> Problem:
+        """What is to be denoised for a request, with the adapter's roles, text regime and context mode.
+
+        `size` is the side of the square whose area the images are brought to (default: what the adapter was trained
+        on). The output has the query's aspect. `guidance` above 1 steers away from the words `negative`, and
+        `example_guidance` away from the change undone (`ExampleGuided`); each doubles the cost.
+        """
+
+        def shown(pairs: Sequence[Pair]) -> EditVelocity:
+            images = [image for pair in pairs for image in pair] + [query]
+            return self.velocity(
+                [self.encode(image, size) for image in images],
+                self.text(instruction, images),
+                guidance=guidance,
+                negative=self.text.say(negative, images) if guidance > 1 else None,
+            )
+
+        if example_guidance == 1:
+            return shown(examples)
+        if not examples:
+            raise ValueError(f"example_guidance is {example_guidance} without an example; show one, or leave it at 1")
+        return ExampleGuided(shown(examples), shown([(after, before) for before, after in examples]), example_guidance)
 
     def velocity(self, context: list[Context], text: Float[Tensor, "1 n d"], **options: Any) -> EditVelocity:
         """`EditVelocity` of encoded images A_1, A_1', ..., B with the adapter's roles and context mode.
@@ -180,7 +194,7 @@ class Editor:
 
     def paint(
         self,
-        problem: EditVelocity,
+        problem: Problem,
         seeds: list[int],
         steps: int,
         on_step: Callable[[int, Tensor], None] | None = None,
@@ -207,9 +221,9 @@ class Editor:
         pixels = to_tensor(fit(image, size, 2 * self.backbone.scale))
         return self.backbone.encode_images(pixels.to(self.device))
 
-    def _trace(self, problem: EditVelocity, image: Image.Image, sampling: dict[str, Any]) -> dict[str, Any]:
+    def _trace(self, problem: Problem, image: Image.Image, sampling: dict[str, Any]) -> dict[str, Any]:
         return {
             **sampling, **self.attached.trace, "base": str(self.card.base if self.card else self.backbone.folder.name),
-            "evaluations": sampling["evaluations"] * len(problem.texts), "size": list(image.size),
-            "guidance": problem.guidance, "context": problem.mode, "text": self.text.regime, "roles": problem.roles,
+            "evaluations": sampling["evaluations"] * problem.evaluations, "size": list(image.size),
+            "text": self.text.regime, **problem.trace,
         }  # fmt: skip

@@ -28,6 +28,8 @@ class Analogy(Painted):
     guidance: float = Field(1.0, ge=1)
     """Away from `negative`; the authors' release is used at 4."""
     negative: str = NONE
+    example_guidance: float = Field(1.0, ge=1)
+    """Away from the change undone."""
     filter: Filter | None = None
 
     def licences(self, config: RunConfig) -> tuple[Licence, ...]:
@@ -82,4 +84,4 @@ class AnalogyMethod(Method):
 
     @property
     def _how(self) -> dict[str, Any]:
-        return {"size": self._peer.size, "guidance": self._peer.guidance, "negative": self._peer.negative}
+        return {name: getattr(self._peer, name) for name in ("size", "guidance", "negative", "example_guidance")}

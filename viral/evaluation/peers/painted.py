@@ -15,7 +15,7 @@ from viral.evaluation.protocols.case import Case
 from viral.model.architecture import is_fill
 from viral.model.backbone import base_hash
 from viral.model.licences import Licence, accept
-from viral.model.velocity import EditVelocity, batches
+from viral.model.velocity import Problem, batches
 from viral.sampling.editor import Editor
 
 
@@ -62,7 +62,7 @@ def base_folder(config: RunConfig) -> str:
 
 
 def paint_together(
-    editor: Editor, problems: Mapping[int, EditVelocity], cases: Sequence[Case], steps: int, batch_size: int
+    editor: Editor, problems: Mapping[int, Problem], cases: Sequence[Case], steps: int, batch_size: int
 ) -> dict[int, Pillow]:
     """Pictures of problems by the place of their case, whose seed they start from; those of one kind in batches."""
     painted: dict[int, Pillow] = {}

@@ -16,7 +16,7 @@ from viral.evaluation.protocols.proof_exchange import (
 from viral.evaluation.protocols.proof_filter import ASKED, FILTERED, conclude_filter, filter_cases
 from viral.evaluation.protocols.proof_identity import IDENTITY, conclude_identity, identity_cases
 from viral.evaluation.protocols.proof_lineart import DRAWN, EDGES, conclude_lineart, lineart_cases
-from viral.evaluation.protocols.proof_parameters import VARIED, conclude_parameters, nearer_own, parameter_cases
+from viral.evaluation.protocols.proof_parameters import GUIDED, VARIED, conclude_parameters, nearer_own, parameter_cases
 from viral.evaluation.protocols.proof_photographs import PHOTOGRAPH_TASKS, photograph_cases
 from viral.evaluation.protocols.proof_scenes import PAPER_TASKS, kept_out_cases, scene_cases
 from viral.evaluation.protocols.protocol import Column, Protocol
@@ -84,7 +84,7 @@ PARAMETERS = Protocol(
     table=TABLE,
     cases=parameter_cases,
     columns=tuple(Column(name, "own example", score=nearer_own, higher_is_better=True) for name in VARIED),
-    methods=("ours", "copy_query", "copy_example", "base"),
+    methods=("ours", GUIDED, "copy_query", "copy_example", "base"),
     notes=(
         f"One combination in {APART} was kept from training, and no other is asked for: an edit's words, or, of edits "
         "with one parameter, its words in scenes with this backdrop.",

@@ -79,8 +79,9 @@ def conclude_exchange(scores: Sequence[Score]) -> list[str]:
 def _sentence(how: str, scores: Sequence[Score]) -> str:
     share = grouped_interval(np.array([s.value for s in scores], float), [s.source_id for s in scores], SAMPLES, 0)
     return (
-        f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] of {len(scores)} outputs match the truth of their "
-        f"example's task best {how}, of {len(EXCHANGED)} tasks; 90 % were asked for, chance is {1 / len(EXCHANGED):.0%}."
+        f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] of {len(scores)} outputs match the truth of "
+        f"their example's task best {how}, of {len(EXCHANGED)} tasks; 90 % were asked for, chance is "
+        f"{1 / len(EXCHANGED):.0%}."
     )
 
 

@@ -26,6 +26,7 @@ VARIED = {
 }
 """By what is varied, kinds of edit and the parameter in which the two examples differ."""
 OWN = "own example"
+GUIDED = "guided"
 LEAST = 4.0
 """What two truths differ by at least, root mean square of 255: where they look alike nothing can be followed."""
 TRIES = 2000
@@ -56,11 +57,15 @@ def nearer_own(output: Image, case: Case) -> float:
 
 
 def conclude_parameters(scores: Sequence[Score]) -> list[str]:
-    """The share of outputs that follow their own example, in all and by what was varied."""
-    ours = [score for score in scores if score.method == OURS and score.value is not None]
-    names = dict.fromkeys(score.column for score in ours)
-    groups = {"all": ours} | {name.partition("/")[0]: [s for s in ours if s.column == name] for name in names}
-    return [_sentence(name, own) for name, own in groups.items() if own]
+    """The share of outputs that follow their own example, in all and by what was varied; then steered by examples."""
+    return _shares(scores, OURS, "") + _shares(scores, GUIDED, "example guidance 2, ")
+
+
+def _shares(scores: Sequence[Score], method: str, how: str) -> list[str]:
+    own = [score for score in scores if score.method == method and score.value is not None]
+    names = dict.fromkeys(score.column for score in own)
+    groups = {"all": own} | {name.partition("/")[0]: [s for s in own if s.column == name] for name in names}
+    return [_sentence(how + name, group) for name, group in groups.items() if group]
 
 
 def _choice(scene: Scene, kind: str, varied: str, seed: int) -> Choice | None:

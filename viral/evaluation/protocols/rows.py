@@ -22,6 +22,7 @@ KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "filtered_consensus": ("Ours, early filter by consensus", {
         "kind": "analogy", "adapter": "ours", "filter": {"judge": "consensus"},
     }),
+    "guided": ("Ours, example guidance 2", {"kind": "analogy", "adapter": "ours", "example_guidance": 2.0}),
     "base": ("Frozen base, no example", {"kind": "base"}),
     "base_told": ("Frozen base, told what the pair shows", {"kind": "base", "words": "derived"}),
     "copy_query": ("Copy the query", {"kind": "free", "answer": "copy_query"}),
