@@ -54,7 +54,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory, pictures: Pictures) -> P
     path = tmp_path_factory.mktemp("base")
     words = tokenizer.build_tokenizer(["make it darker", "tint it red"] * 20)
     transformer = folder.build_transformer(layers=2, heads=2)
-    folder.save_base(path, transformer, vae.build(pictures), folder.build_text_encoder(words), words)
+    encoder, scheduler = folder.build_text_encoder(words), folder.build_scheduler()
+    folder.save_base(path, transformer, vae.build(pictures), encoder, words, scheduler)
     return path
 
 

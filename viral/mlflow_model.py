@@ -20,8 +20,12 @@ from viral.shipped import SHIPPED_BASES
 EXAMPLES, QUERY, INSTRUCTION = ("example_source", "example_target"), "query", "instruction"
 SETTINGS = {"base": None, "device": "cpu", "accept_licences": []}
 """What `load_model(…, model_config={…})` may set: another place of the base, `cuda`, licences that restrict use."""
-PARAMS = {"steps": 12, "seed": 0}
-"""What `predict(…, params={…})` may set."""
+PARAMS: dict[str, tuple[str, int | float]] = {"steps": ("integer", 12), "seed": ("integer", 0)}
+
+
+def params_of(card: AdapterCard) -> dict[str, tuple[str, int | float]]:
+    """What `predict(…, params={…})` may set: MLflow's type and what it is unless set."""
+    return PARAMS if card.prompt is not None else PARAMS | {"example_guidance": ("double", 1.0)}
 
 
 def inputs_of(card: AdapterCard) -> dict[str, str]:
@@ -42,7 +46,8 @@ class AdapterModel:
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> list[bytes]:
         """PNG of what each row asks for; the same request gives the same bytes."""
-        return [self._answer(row, PARAMS | (params or {})) for row in rows.to_dict("records")]
+        chosen = {name: value for name, (_, value) in params_of(self.card).items()} | (params or {})
+        return [self._answer(row, chosen) for row in rows.to_dict("records")]
 
     def _answer(self, row: dict[str, Any], params: dict[str, Any]) -> bytes:
         images = {name: decode(row[name], name) for name, kind in inputs_of(self.card).items() if kind == "binary"}

@@ -181,7 +181,7 @@ def _describe_model(card: AdapterCard, run_id: str) -> Model:
     model.signature = ModelSignature(
         inputs=Schema([ColSpec(kind, name) for name, kind in mlflow_model.inputs_of(card).items()]),
         outputs=Schema([ColSpec("binary")]),
-        params=ParamSchema([ParamSpec(name, "integer", value) for name, value in mlflow_model.PARAMS.items()]),
+        params=ParamSchema([ParamSpec(name, *typed) for name, typed in mlflow_model.params_of(card).items()]),
     )
     return model
 

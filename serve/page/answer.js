@@ -117,10 +117,11 @@ export class Answer {
     this.#slide();
     const [width, height] = trace.size;
     $("stage").style.setProperty("--ratio", width / height);
+    const pull = trace.example_guidance > 1 ? { "Pull of the example": trace.example_guidance } : {};
     const spent = seconds ? { "Painted in": `${seconds.toFixed(1)} s` } : {};
     const facts = {
       Seed: trace.seed, Steps: trace.steps, Evaluations: trace.evaluations, Size: `${width} × ${height}`,
-      By: [trace.adapter ?? trace.base, trace.version && `version ${trace.version}`].filter(Boolean).join(", "), ...spent,
+      By: [trace.adapter ?? trace.base, trace.version && `version ${trace.version}`].filter(Boolean).join(", "), ...pull, ...spent,
     };
     $("trace").replaceChildren(...Object.entries(facts).map(([name, value]) => {
       const pair = element("div");

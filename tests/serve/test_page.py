@@ -137,7 +137,10 @@ def test_pictures_can_be_dropped_together_and_pasted(open_page, server, parts):
         }""",
         list(parts["query"]),
     )
-    assert paint(page) == answered(server, parts, steps="3")
+    plain = paint(page)
+    assert plain == answered(server, parts, steps="3")
+    choose(page, example_guidance="2")
+    assert paint(page) == answered(server, parts, steps="3", example_guidance="2") != plain
 
 
 @browses

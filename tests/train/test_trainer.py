@@ -108,3 +108,4 @@ def test_the_registered_adapter_answers_in_mlflows_own_loader(trained: Trained) 
     request = pd.DataFrame([images], columns=["example_source", "example_target", "query"])
     answer = model.predict(request, params={"steps": 2})
     assert pixels_of(answer[0]).shape == (64, 64, 3) and model.predict(request, params={"steps": 2}) == answer
+    assert model.predict(request, params={"steps": 2, "example_guidance": 3.0}) != answer

@@ -1,6 +1,5 @@
 """The whole making of the small Fill base: VAE, decoder, filler, folder and model card; resumable at every minute."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from viral.pretrain.fill_folder import (
 )
 from viral.pretrain.fill_vae import build_vae
 from viral.pretrain.filler import FillEncoder, FillWords, diptych_of, masked_latents, train_filler
+from viral.pretrain.folder import towards_noise
 from viral.pretrain.lessons import Sample, SceneEdits
 from viral.pretrain.pictures import Pictures, photographs
 from viral.pretrain.team import first_alone, team
@@ -70,8 +70,7 @@ def save(
 
 def _scheduler() -> FlowMatchEulerDiscreteScheduler:
     """FLUX.1's schedule, as far towards noise as training was."""
-    shift = {"base_shift": math.log(SHIFT), "max_shift": math.log(SHIFT)}
-    return FlowMatchEulerDiscreteScheduler.from_config({**build_scheduler().config, **shift})
+    return towards_noise(build_scheduler(), SHIFT)
 
 
 def _vae(pictures: Pictures, state: Path) -> AutoencoderKL:

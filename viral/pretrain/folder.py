@@ -1,5 +1,6 @@
 """A complete small base in diffusers' layout: small configurations of Qwen-Image-Edit-2511's own classes."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -36,6 +37,12 @@ def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
         base_image_seq_len=256, base_shift=0.5, max_image_seq_len=8192, max_shift=0.9, num_train_timesteps=1000,
         shift=1.0, shift_terminal=0.02, time_shift_type="exponential", use_dynamic_shifting=True,
     )  # fmt: skip
+
+
+def towards_noise(scheduler: FlowMatchEulerDiscreteScheduler, shift: float) -> FlowMatchEulerDiscreteScheduler:
+    """A schedule whose steps t lie at shift t / (1 + (shift - 1) t) at every resolution, ending at no other time."""
+    own = {"base_shift": math.log(shift), "max_shift": math.log(shift), "shift_terminal": None}
+    return FlowMatchEulerDiscreteScheduler.from_config({**scheduler.config, **own})
 
 
 def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen2VLProcessor:
@@ -79,11 +86,12 @@ def save_base(
     vae: AutoencoderKLQwenImage,
     text_encoder: Qwen2_5_VLForConditionalGeneration,
     tokenizer: Qwen2Tokenizer,
+    scheduler: FlowMatchEulerDiscreteScheduler,
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
     """Write a folder that `QwenImageEditPlusPipeline.from_pretrained` opens, weights rounded to `dtype`."""
     vae.register_to_config(_name_or_path="")  # where it was loaded from is nobody's concern
     QwenImageEditPlusPipeline(
-        scheduler=build_scheduler(), vae=vae.to(dtype), text_encoder=text_encoder.to(dtype), tokenizer=tokenizer,
+        scheduler=scheduler, vae=vae.to(dtype), text_encoder=text_encoder.to(dtype), tokenizer=tokenizer,
         processor=build_processor(tokenizer), transformer=transformer.to(dtype),
     ).save_pretrained(folder)  # fmt: skip
