@@ -7,8 +7,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-QUERIES, KEYS = 4096, 16384
-"""One block of similarities: 256 MB."""
+QUERIES, KEYS = 4096, 4096
+"""One block of similarities: 64 MB."""
 GROUP = 64
 
 Points = Float[Tensor, "n d"]
@@ -25,12 +25,11 @@ class Neighbours:
 
 def nearest(queries: Float[Tensor, "q d"], points: Points, count: int) -> Neighbours:
     """The `count` points of largest cosine to each query."""
-    return _search(_unit(queries), _unit(points), count, themselves=False)
+    return _search(queries, points, count, themselves=False)
 
 
 def nearest_within(points: Points, labels: Int[Tensor, " n"], count: int) -> Neighbours:
     """For each point the `count` others of its cluster with the largest cosine."""
-    points = _unit(points)
     ids = torch.full((len(points), count), -1, dtype=torch.long, device=points.device)
     similarity = torch.full((len(points), count), -torch.inf, device=points.device)
     sizes = torch.bincount(labels)
@@ -42,20 +41,24 @@ def nearest_within(points: Points, labels: Int[Tensor, " n"], count: int) -> Nei
 
 
 def _search(queries: Float[Tensor, "q d"], points: Points, count: int, themselves: bool) -> Neighbours:
-    """Search with unit vectors; with `themselves` the queries are the points, and none is its own neighbour."""
+    """With `themselves` the queries are the points, and none is its own neighbour."""
     blocks = [
-        _search_block(block, points, count, start if themselves else None)
+        _search_block(block * _inverse_length(block)[:, None], points, count, start if themselves else None)
         for start, block in zip(range(0, len(queries), QUERIES), queries.split(QUERIES), strict=True)
     ]
     return Neighbours(torch.cat([each.ids for each in blocks]), torch.cat([each.similarity for each in blocks]))
 
 
 def _search_block(queries: Float[Tensor, "q d"], points: Points, count: int, own: int | None) -> Neighbours:
-    """Search of one block of queries, the first of which is point `own`; the best so far compete with each block's."""
+    """Search of one block of queries of length 1, the first of which is point `own`.
+
+    The best so far compete with each block of points. Their lengths divide the products, as a table of all points at
+    length 1 would be written and read once more.
+    """
     best = queries.new_full((len(queries), count), -torch.inf)
     ids = torch.full((len(queries), count), -1, dtype=torch.long, device=points.device)
     for start, keys in zip(range(0, len(points), KEYS), points.split(KEYS), strict=True):
-        similarity = queries @ keys.T
+        similarity = (queries @ keys.T).mul_(_inverse_length(keys))
         if own is not None and -len(queries) < own - start < len(keys):
             similarity.diagonal(own - start).fill_(-torch.inf)
         values, places = _largest(similarity, count)
@@ -83,6 +86,6 @@ def _largest(values: Float[Tensor, "q n"], count: int) -> tuple[Float[Tensor, "q
     return largest.values, places.gather(1, largest.indices)
 
 
-def _unit(points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Vectors of length 1; one of length 0 stays, and is equally far from all."""
-    return points * torch.linalg.vector_norm(points, dim=1, keepdim=True).clamp(min=1e-12).reciprocal()
+def _inverse_length(points: Points) -> Float[Tensor, " n"]:
+    """For vectors of length 0 so small that they stay 0, equally far from all."""
+    return torch.linalg.vector_norm(points, dim=1).clamp(min=1e-12).reciprocal()
