@@ -186,7 +186,7 @@ def test_a_model_says_what_it_takes(tracker: Tracker, tmp_path: Path) -> None:
     path = MlflowClient(tracker.uri).download_artifacts(tracker.run_id, "adapter/MLmodel", str(tmp_path))
     signature = Model.load(path).signature
     assert signature.inputs.input_names() == ["example_source", "example_target", "query"]
-    assert [param.name for param in signature.params.params] == ["steps", "seed"]
+    assert [param.name for param in signature.params.params] == ["steps", "seed", "example_guidance"]
 
 
 def test_an_outage_is_told_within_seconds() -> None:

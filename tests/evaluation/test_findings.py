@@ -1,6 +1,7 @@
 """The findings: arms that change what they say, trials that are compared fairly, a page that hides nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from viral.evaluation.findings import FINDINGS, Finding
 from viral.evaluation.findings_asked import ask_examples, ask_filters
 from viral.evaluation.findings_page import findings_page
 from viral.evaluation.findings_router import router_turn
-from viral.evaluation.findings_run import changed, equal_trial
+from viral.evaluation.findings_run import changed, equal_trial, found_trials, setting
 from viral.evaluation.findings_trial import Trial, difference, find_trial, mean_error
 from viral.evaluation.peers.registry import build_peer
 from viral.evaluation.protocols.proof_error import CaseError
@@ -105,8 +106,21 @@ def test_a_trial_made_from_something_else_is_not_taken(tmp_path: Path) -> None:
 def test_a_training_of_another_question_that_was_the_same_is_found(tmp_path: Path) -> None:
     config = changed(CONFIG, {"storage": str(tmp_path)})
     place = Storage(str(tmp_path)).join("findings", "roles", "roles-on-the-rope", "seed-0")
-    trial = _trial("roles on the rope", 0, [0.1, 0.4]).keep(place)
-    assert equal_trial(config, "k") == trial and equal_trial(config, "other") is None
+    key = setting(config, _finding("roles")) + "k"
+    trial = _trial("roles on the rope", 0, [0.1, 0.4]).model_copy(update={"key": key}).keep(place)
+    assert equal_trial(config, key) == trial and equal_trial(config, "other") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "change"),
+    [("roles", "roles-on-the-rope", {"train.steps": 7}), ("examples", "k-1", {"adapters.ours": "viral/fill_adapter"})],
+)
+def test_trials_of_another_setting_are_not_told(name: str, arm: str, change: dict[str, Any], tmp_path: Path) -> None:
+    config = changed(CONFIG, {"storage": str(tmp_path), "adapters.ours": "viral/adapter"})
+    finding, place = _finding(name), Storage(str(tmp_path)).join("findings", name, arm, "seed-0")
+    trial = _trial("it", 0, [0.1]).model_copy(update={"key": setting(config, finding) + "k"}).keep(place)
+    assert list(found_trials(config, finding)) == [trial]
+    assert not list(found_trials(changed(config, change), finding))
 
 
 def test_the_page_tells_what_was_not_run_and_why_and_what_the_arms_came_to() -> None:

@@ -14,6 +14,7 @@ from viral.model.adapter import (
     EXPERTS,
     AdapterCard,
     adapter_parameters,
+    adapter_sha256,
     adapter_state,
     add_adapter,
     add_plain,
@@ -149,6 +150,15 @@ def test_damaged_and_foreign_files_are_refused(
         load_adapter_state(model, {first: state[first]})
     with pytest.raises(ValueError, match="expected"):
         load_adapter_state(model, {**state, first: torch.zeros(1)})
+
+
+def test_a_card_that_says_something_else_is_another_adapter(saved: tuple[Path, Tensor], tmp_path: Path) -> None:
+    for path in saved[0].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert adapter_sha256(tmp_path) == adapter_sha256(saved[0])
+    card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({**card, "role_numbering": "shared"}))
+    assert adapter_sha256(tmp_path) != adapter_sha256(saved[0])
 
 
 def test_card_says_the_alpha_that_peft_reads(saved: tuple[Path, torch.Tensor]) -> None:

@@ -24,7 +24,7 @@ from viral.evaluation.protocols.run import run_protocol
 from viral.model.adapter_files import EXPERTS, PEFT, ROUTER, read_tensors
 from viral.storage import Storage, local_folder
 from viral.train.journal import read_journal
-from viral.train.run import describe_run
+from viral.train.run import describe_run, recipe
 from viral.train.trainer import train_adapter
 
 RECIPE = 1
@@ -49,11 +49,19 @@ def run_finding(config: RunConfig, finding: Finding) -> Iterator[Trial]:
 
 
 def found_trials(config: RunConfig, finding: Finding) -> Iterator[Trial]:
-    """The finished trials of a finding, whatever they were made from."""
+    """The finished trials of a finding, but those of another setting."""
     for arm in finding.arms(config):
         places = (_place(config, finding, arm, seed) for seed in count())
         for place in takewhile(lambda place: place.exists(TRIAL), places):
-            yield Trial.model_validate_json(place.read(TRIAL))
+            trial = Trial.model_validate_json(place.read(TRIAL))
+            if trial.key.startswith(setting(config, finding)):
+                yield trial
+
+
+def setting(config: RunConfig, finding: Finding) -> str:
+    """What all trials of a finding are made from but for data and what an arm changes: the start of their keys."""
+    own = recipe(config) if finding.trained else adapter_sha256(OURS, config)
+    return fingerprint(RECIPE, own, config.protocol, config.evaluate, config.seed)
 
 
 def equal_trial(config: RunConfig, key: str) -> Trial | None:
@@ -77,7 +85,7 @@ def _train(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Trial:
     latents = os.path.relpath(Storage(data.storage).join(data.latents).folder(), place.folder())
     own = {"storage": str(place), "latents": latents, "pairs": "pairs", "seed": config.seed + seed, "adapters": {}}
     trained = changed(changed(config, arm.changes), own)
-    key = fingerprint("trial", RECIPE, describe_run(trained).inputs, config.protocol, config.evaluate)
+    key = setting(config, finding) + fingerprint(describe_run(trained).inputs)
     if (found := find_trial(place, key)) is not None:
         return found
     if (equal := equal_trial(config, key)) is not None:
@@ -128,8 +136,7 @@ def scores_of(config: RunConfig, protocol: Protocol) -> list[Score]:
 def _ask(config: RunConfig, finding: Finding, arms: Sequence[Arm], seed: int) -> Iterator[Trial]:
     """All arms at once, of the adapter that is there."""
     asked = ASKED[finding.name](arms, seed)
-    told, adapter = [[arm.name, dict(arm.changes)] for arm in arms], adapter_sha256(OURS, config)
-    key = fingerprint("asked", RECIPE, told, config.protocol, config.evaluate, config.seed, adapter)
+    key = setting(config, finding) + fingerprint([[arm.name, dict(arm.changes)] for arm in arms])
     places = {arm.name: _place(config, finding, arm, seed) for arm in arms}
     known = {arm.name: find_trial(places[arm.name], key) for arm in arms}
     if all(known.values()):

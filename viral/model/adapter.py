@@ -1,6 +1,5 @@
 """The adapter in the network: plain LoRA through peft, MoE-LoRA by ourselves; and its way to a folder and back."""
 
-import hashlib
 import json
 import warnings
 from math import isfinite
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from viral.config import AdapterConfig
 from viral.model.adapter_files import (
+    CARD,
     COMFYUI,
     DIFFUSERS,
     EXPERTS,
@@ -41,6 +41,7 @@ from viral.model.adapter_forms import (
 )
 from viral.model.adapter_layers import backbone_class, expert_layers, matching, plain_layers
 from viral.model.moe_lora import MoELoRALinear
+from viral.storage import file_sha256
 
 DEFAULT = "default"
 """Name, in peft's sense, of the adapter that is trained."""
@@ -276,6 +277,6 @@ def plain_state(plain: Plain) -> dict[str, Tensor]:
 
 
 def adapter_sha256(folder: Path) -> str:
-    """One hash for the weights of an adapter folder: that of its card's file hashes."""
-    files = read_card(folder).files
-    return hashlib.sha256("".join(f"{name}{files[name]}" for name in sorted(files)).encode()).hexdigest()
+    """One hash for what an adapter folder paints: that of its card, which holds the hashes of its weights."""
+    read_card(folder)  # names what is wrong with it
+    return file_sha256(folder / CARD)

@@ -64,5 +64,5 @@ def _load(transformer: nn.Module, base: str, base_sha256: str, path: Path, relea
 
 
 def sha256_of(path: Path) -> str:
-    """One hash for the weights of an adapter folder or a released file."""
+    """One hash for an adapter folder or a released file."""
     return adapter_sha256(path) if path.is_dir() else file_sha256(path)

@@ -50,20 +50,22 @@ def describe_run(config: RunConfig) -> Run:
         raise ValueError(f"latents at {latents} are not all there; run jobs/encode_dataset.py first")
     shards = hashlib.sha256("".join(shard.sha256 for shard in manifest.shards).encode()).hexdigest()[:16]
     base = base_hash(config.base_folder(), config.model)
+    return Run({**recipe(config), "latents": shards, **_start(config, base)}, base, manifest)
+
+
+def recipe(config: RunConfig) -> dict[str, Any]:
+    """The inputs of a run but for its data and the adapter it goes on from."""
     train = config.train.model_dump(mode="json")
-    inputs = {
+    return {
         **{f"train.{name}": train[name] for name in LEARNT},
         **{f"adapter.{name}": value for name, value in config.adapter.model_dump(mode="json").items()},
         "seed": config.seed,
-        "latents": shards,
-        "base": base[:16],
-        **_start(config, base),
+        "base": base_hash(config.base_folder(), config.model)[:16],
     }
-    return Run(inputs, base, manifest)
 
 
 def _start(config: RunConfig, base_sha256: str) -> dict[str, str]:
-    """The weights of the adapter that training goes on from; `ValueError` for one that cannot be this run's."""
+    """The adapter that training goes on from; `ValueError` for one that cannot be this run's."""
     if (place := config.start_place()) is None:
         return {}
     with local_folder(Storage(place)) as folder:

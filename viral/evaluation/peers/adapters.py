@@ -51,7 +51,7 @@ def _place(adapter: str, config: RunConfig) -> Path | Storage:
 
 
 def adapter_sha256(adapter: str, config: RunConfig) -> str:
-    """One hash for its weights."""
+    """One hash for its weights and what its card says of them."""
     with local_adapter(adapter, config) as path:
         return sha256_of(path)
 
