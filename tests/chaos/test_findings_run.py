@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.evaluation.protocols.conftest import protocol_config
 from tests.train.conftest import free_port
 from viral.evaluation.findings import Arm, Finding
-from viral.evaluation.findings_run import changed, found_trials, run_finding
+from viral.evaluation.findings_run import changed, found_trials, run_finding, setting
 from viral.shipped import SHIPPED_BASE
 from viral.tracking import tracking_server
 
@@ -26,6 +26,7 @@ def test_a_trial_is_trained_scored_kept_and_not_run_twice(ray_cluster: None, tmp
         (trial,) = run_finding(tracked, finding)
         assert {error.column.partition("/")[0] for error in trial.errors.values()} >= {"depth", "edge", "negative"}
         assert trial.figures["parameters"] > 0 and trial.figures["samples/s"] > 0
-        kept = (tmp_path / "findings" / "alone" / "no-roles" / "seed-0" / "trial.json").stat().st_mtime_ns
+        place = tmp_path / "findings" / "alone" / setting(config, finding) / "no-roles" / "seed-0" / "trial.json"
+        kept = place.stat().st_mtime_ns
         assert list(run_finding(tracked, finding)) == list(found_trials(config, finding)) == [trial]
-    assert (tmp_path / "findings" / "alone" / "no-roles" / "seed-0" / "trial.json").stat().st_mtime_ns == kept
+    assert place.stat().st_mtime_ns == kept

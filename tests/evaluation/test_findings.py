@@ -1,5 +1,6 @@
 """The findings: arms that change what they say, trials that are compared fairly, a page that hides nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from viral.evaluation.findings import FINDINGS, Finding
 from viral.evaluation.findings_asked import ask_examples, ask_filters
 from viral.evaluation.findings_page import findings_page
 from viral.evaluation.findings_router import router_turn
-from viral.evaluation.findings_run import changed, equal_trial, found_trials, setting
+from viral.evaluation.findings_run import changed, equal_trial, found_trials, scores_of, setting
 from viral.evaluation.findings_trial import Trial, difference, find_trial, mean_error
-from viral.evaluation.peers.registry import build_peer
 from viral.evaluation.protocols.proof_error import CaseError
 from viral.evaluation.protocols.protocol import Score
+from viral.evaluation.protocols.rows import rows_of
+from viral.evaluation.protocols.viral_tables import TABLE3
 from viral.model.adapter import adapter_parameters, inject_adapter
 from viral.model.backbone import load_backbone
+from viral.shipped import SHIPPED_ADAPTERS
 from viral.storage import Storage
 
 CONFIG = resolve("jobs/configs/embedded.yaml", [])
@@ -105,10 +108,10 @@ def test_a_trial_made_from_something_else_is_not_taken(tmp_path: Path) -> None:
 
 def test_a_training_of_another_question_that_was_the_same_is_found(tmp_path: Path) -> None:
     config = changed(CONFIG, {"storage": str(tmp_path)})
-    place = Storage(str(tmp_path)).join("findings", "roles", "roles-on-the-rope", "seed-0")
-    key = setting(config, _finding("roles")) + "k"
-    trial = _trial("roles on the rope", 0, [0.1, 0.4]).model_copy(update={"key": key}).keep(place)
-    assert equal_trial(config, key) == trial and equal_trial(config, "other") is None
+    own = setting(config, _finding("roles"))
+    place = Storage(str(tmp_path)).join("findings", "roles", own, "roles-on-the-rope", "seed-0")
+    trial = _trial("roles on the rope", 0, [0.1, 0.4]).keep(place)
+    assert equal_trial(config, "k") == trial and equal_trial(config, "other") is None
 
 
 @pytest.mark.parametrize(
@@ -117,8 +120,10 @@ def test_a_training_of_another_question_that_was_the_same_is_found(tmp_path: Pat
 )
 def test_trials_of_another_setting_are_not_told(name: str, arm: str, change: dict[str, Any], tmp_path: Path) -> None:
     config = changed(CONFIG, {"storage": str(tmp_path), "adapters.ours": "viral/adapter"})
-    finding, place = _finding(name), Storage(str(tmp_path)).join("findings", name, arm, "seed-0")
-    trial = _trial("it", 0, [0.1]).model_copy(update={"key": setting(config, finding) + "k"}).keep(place)
+    finding = _finding(name)
+    assert not list(found_trials(changed(config, {"adapters.ours": "nowhere"}), finding))
+    place = Storage(str(tmp_path)).join("findings", name, setting(config, finding), arm, "seed-0")
+    trial = _trial("it", 0, [0.1]).keep(place)
     assert list(found_trials(config, finding)) == [trial]
     assert not list(found_trials(changed(config, change), finding))
 
@@ -181,9 +186,18 @@ def test_other_rounds_ask_the_same_from_other_noise() -> None:
 def test_every_way_of_filtering_is_a_row_that_can_be_built() -> None:
     arms = _finding("filter").arms(CONFIG)
     asked = ask_filters(arms, seed=0)
-    peers = {name: build_peer(name, **described) for name, described in asked.protocol.peers.items()}
-    assert set(peers) == {arm.name for arm in arms[1:]} and set(peers) < set(asked.protocol.methods)
-    values = {"ours": 20.0, "M = 8, m = 4": 25.0, "vae": 30.0, "copy_query": 10.0}
+    config = changed(CONFIG, {"adapters.ours": str(SHIPPED_ADAPTERS["tiny"]), **asked.changes})
+    rows = rows_of(config, asked.protocol, "means")
+    assert not [row.missing for row in rows if row.missing]
+    assert {arm.name for arm in arms[1:]} < {row.title for row in rows}
+    assert max(arm.changes["preview_steps"] for arm in arms[1:]) < config.evaluate.steps
+    values = {"ours": 20.0, "m-8-m-4": 25.0, "vae": 30.0, "copy_query": 10.0}
     scores = [Score(name, f"edge/{i}", f"scene {i}", "edge/psnr", v) for name, v in values.items() for i in range(4)]
     found = {arm.name: asked.errors(scores, arm) for arm in arms if arm.name in ("one seed", "M = 8, m = 4")}
     assert {name: case["edge/0"].error for name, case in found.items()} == {"one seed": 0.5, "M = 8, m = 4": 0.25}
+
+
+def test_a_finding_with_an_arm_that_cannot_run_says_which(ray_cluster: None, tiny_base: Path, tmp_path: Path) -> None:
+    config = protocol_config(tiny_base, tmp_path, cases=1)
+    with pytest.raises(ValueError, match="Adapter nobody: there is no adapter called 'nobody'"):
+        scores_of(config, replace(TABLE3, methods=("copy_query", "nobody"), conclude=None))

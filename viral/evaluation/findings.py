@@ -3,6 +3,7 @@
 The first arm is what the others are compared with: the paper's choice, where it made one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,11 @@ class Arm:
     """Tasks on which it is compared (all)."""
     missing: str | None = None
     """Why it cannot be run."""
+
+    @property
+    def slug(self) -> str:
+        """Its name for files."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,13 @@ FINDINGS = (
     Finding("experts", "MoE-LoRA against plain LoRA", "MoE-LoRA is better (Table 6).", _experts),
     Finding("router", "Top-1 against top-2, and both gates", "Top-2 (VIRAL); ICEdit takes top-1.", _routers),
     Finding("joint", "Joint against single-task training", "Joint training is better for most tasks.", _joint),
-    Finding("filter", "The early filter against M and m", "More candidates are better.", _filters, trained=False),
+    Finding(
+        "filter",
+        "The early filter: M seeds, m of eight steps",
+        "More candidates are better.",
+        _filters,
+        trained=False,
+    ),
     Finding("roles", "With and without roles on the rope", "An axis of its own tells the images apart.", _roles),
     Finding("text", "No text, a sentence, or the instruction", "The images alone carry the task.", _texts),
     Finding("examples", "K = 1 to 4 examples", "One example; more are not studied.", _examples, trained=False),

@@ -1,11 +1,11 @@
 """Findings that take no training: ways of asking the adapter that is there, as protocols."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from viral.config import RunConfig
-from viral.evaluation.findings import Arm
+from viral.evaluation.findings import Arm, Changes
 from viral.evaluation.protocols.analogies import question
 from viral.evaluation.protocols.case import Case
 from viral.evaluation.protocols.known_pairs import known_pairs, number_of
@@ -28,12 +28,15 @@ class Asked:
 
     protocol: Protocol
     errors: Callable[[Sequence[Score], Arm], dict[str, CaseError]]
+    changes: Changes = field(default_factory=dict)
+    """Of the configuration, for all arms."""
 
 
 def ask_filters(arms: Sequence[Arm], seed: int) -> Asked:
     """Every arm a row of the proof's early filter, judged by consensus; the arm without changes is one seed."""
+    filtered = {"kind": "analogy", "adapter": OURS}
     peers = {
-        arm.name: {"kind": "analogy", "adapter": OURS, "filter": {**arm.changes, "judge": "consensus"}}
+        arm.slug: {**filtered, "title": arm.name, "filter": {**arm.changes, "judge": "consensus"}}
         for arm in arms
         if arm.changes
     }
@@ -41,7 +44,8 @@ def ask_filters(arms: Sequence[Arm], seed: int) -> Asked:
         FILTER, name=f"finding_filter_{seed}", cases=partial(_with_noise, seed, filter_cases), peers=peers,
         methods=(OURS, *peers, *FREE_ROWS), conclude=None,
     )  # fmt: skip
-    return Asked(protocol, lambda scores, arm: case_errors(scores, arm.name if arm.changes else OURS))
+    steps = {"evaluate.steps": 2 * max(arm.changes["preview_steps"] for arm in arms if arm.changes)}
+    return Asked(protocol, lambda scores, arm: case_errors(scores, arm.slug if arm.changes else OURS), steps)
 
 
 def ask_examples(arms: Sequence[Arm], seed: int) -> Asked:

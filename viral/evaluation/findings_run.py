@@ -1,7 +1,6 @@
 """Running the arms of a finding: each a training by the ordinary job, scored on the proof set; resumable by trials."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count, takewhile
@@ -49,17 +48,17 @@ def run_finding(config: RunConfig, finding: Finding) -> Iterator[Trial]:
 
 
 def found_trials(config: RunConfig, finding: Finding) -> Iterator[Trial]:
-    """The finished trials of a finding, but those of another setting."""
+    """The finished trials of a finding in this setting; those of others lie beside them."""
+    if not Storage(config.storage).join("findings", finding.name).is_folder:
+        return
     for arm in finding.arms(config):
         places = (_place(config, finding, arm, seed) for seed in count())
         for place in takewhile(lambda place: place.exists(TRIAL), places):
-            trial = Trial.model_validate_json(place.read(TRIAL))
-            if trial.key.startswith(setting(config, finding)):
-                yield trial
+            yield Trial.model_validate_json(place.read(TRIAL))
 
 
 def setting(config: RunConfig, finding: Finding) -> str:
-    """What all trials of a finding are made from but for data and what an arm changes: the start of their keys."""
+    """What all trials of a finding are made from but for data and what an arm changes."""
     own = recipe(config) if finding.trained else adapter_sha256(OURS, config)
     return fingerprint(RECIPE, own, config.protocol, config.evaluate, config.seed)
 
@@ -122,27 +121,30 @@ def _measured(config: RunConfig) -> dict[str, CaseError]:
 
 
 def scores_of(config: RunConfig, protocol: Protocol) -> list[Score]:
-    """What a protocol gave every answer of every row."""
+    """What a protocol gave every answer of every row; `ValueError` where one cannot be run."""
     kept: list[Score] = []
 
     def keep(scores: Sequence[Score]) -> list[str]:
         kept.extend(scores)
         return []
 
-    run_protocol(config, replace(protocol, conclude=keep))
+    table = run_protocol(config, replace(protocol, conclude=keep))
+    if missing := [f"{row.title}: {row.missing}" for row in table.rows if row.missing]:
+        raise ValueError(f"{protocol.name} compares what was not run: {'; '.join(missing)}")
     return kept
 
 
 def _ask(config: RunConfig, finding: Finding, arms: Sequence[Arm], seed: int) -> Iterator[Trial]:
     """All arms at once, of the adapter that is there."""
     asked = ASKED[finding.name](arms, seed)
-    key = setting(config, finding) + fingerprint([[arm.name, dict(arm.changes)] for arm in arms])
+    told = [[arm.name, dict(arm.changes)] for arm in arms]
+    key = setting(config, finding) + fingerprint(told, dict(asked.changes))
     places = {arm.name: _place(config, finding, arm, seed) for arm in arms}
     known = {arm.name: find_trial(places[arm.name], key) for arm in arms}
     if all(known.values()):
         yield from (trial for trial in known.values() if trial is not None)
         return
-    scores = scores_of(config, asked.protocol)
+    scores = scores_of(changed(config, asked.changes), asked.protocol)
     for arm in arms:
         yield Trial(arm=arm.name, seed=seed, key=key, errors=asked.errors(scores, arm)).keep(places[arm.name])
 
@@ -160,8 +162,8 @@ def _figures(config: RunConfig) -> dict[str, float]:
 
 
 def _place(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Storage:
-    slug = re.sub(r"[^a-z0-9]+", "-", arm.name.lower()).strip("-")
-    return Storage(config.storage).join("findings", finding.name, slug, f"seed-{seed}")
+    own = setting(config, finding)
+    return Storage(config.storage).join("findings", finding.name, own, arm.slug, f"seed-{seed}")
 
 
 def _plain(changes: dict[str, Any]) -> dict[str, Any]:
