@@ -116,7 +116,7 @@ def _examples(config: RunConfig) -> tuple[Arm, ...]:
 
 
 def _sizes(config: RunConfig) -> tuple[Arm, ...]:
-    scales = {"all": 1.0, "a half": 0.5, "a quarter": 0.25, "an eighth": 0.125}
+    scales = {"all": 1.0, "a quarter": 1 / 4, "one in 16": 1 / 16, "one in 64": 1 / 64}
     return tuple(Arm(name, {"dataset.scale": config.dataset.scale * scale}) for name, scale in scales.items())
 
 

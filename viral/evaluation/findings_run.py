@@ -17,7 +17,7 @@ from viral.evaluation.findings_router import router_turn
 from viral.evaluation.findings_trial import TRIAL, Trial, find_trial
 from viral.evaluation.peers.adapters import OURS, adapter_sha256
 from viral.evaluation.protocols.proof import PHOTOGRAPHS, SCENES
-from viral.evaluation.protocols.proof_error import FREE, CaseError, case_errors
+from viral.evaluation.protocols.proof_error import CEILING, FREE, CaseError, case_errors
 from viral.evaluation.protocols.protocol import Protocol, Score
 from viral.evaluation.protocols.run import run_protocol
 from viral.model.adapter_files import EXPERTS, PEFT, ROUTER, read_tensors
@@ -30,8 +30,8 @@ RECIPE = 1
 """Raised when the same trial shall give other figures."""
 LATENTS = ("base", "train.text", "train.prompt")
 """Keys on which latents depend besides the pairs."""
-MEASURED = ("ours", *(name for name in FREE if name != "base"), "vae")
-"""Rows that a trial is scored from; the frozen base is the same for all."""
+REFERENCES = (*(name for name in FREE if name != "base"), CEILING)
+"""Rows that no training changes, scored once for all trials; the frozen base is the same for all and left out."""
 
 
 def run_finding(config: RunConfig, finding: Finding) -> Iterator[Trial]:
@@ -90,7 +90,7 @@ def _train(config: RunConfig, finding: Finding, arm: Arm, seed: int) -> Trial:
     if (equal := equal_trial(config, key)) is not None:
         return equal.model_copy(update={"arm": arm.name}).keep(place)
     result = train_adapter(trained)
-    errors = _measured(changed(trained, {"seed": config.seed}))
+    errors = _measured(changed(trained, {"seed": config.seed}), Storage(config.storage).join("findings", "references"))
     figures = {"loss": result.loss, **_figures(trained)}
     return Trial(arm=arm.name, seed=seed, key=key, errors=errors, figures=figures).keep(place)
 
@@ -110,13 +110,16 @@ def _data(config: RunConfig, arm: Arm) -> RunConfig:
     return data
 
 
-def _measured(config: RunConfig) -> dict[str, CaseError]:
+def _measured(config: RunConfig, shared: Storage) -> dict[str, CaseError]:
     """The relative errors of the adapter under `storage` on unseen scenes, and on photographs where there are some."""
+    same = fingerprint(config.base, config.model, config.protocol, config.evaluate, config.seed)
+    references = changed(config, {"storage": str(shared.join(same))})
     protocols = [SCENES, *([PHOTOGRAPHS] if config.protocol.layout else [])]
     errors = {}
     for protocol in protocols:
-        found = case_errors(scores_of(config, replace(protocol, methods=MEASURED)))
-        errors |= {f"{protocol.name}/{case}": error for case, error in found.items()}
+        scores = scores_of(references, replace(protocol, methods=REFERENCES))
+        scores += scores_of(config, replace(protocol, methods=(OURS,)))
+        errors |= {f"{protocol.name}/{case}": error for case, error in case_errors(scores).items()}
     return errors
 
 
