@@ -93,6 +93,14 @@ def test_the_early_filter_finishes_one_of_its_seeds_and_begins_with_the_cases_ow
     assert min(differ(answer, other) for other in each) <= 1
 
 
+def test_a_filter_that_sees_all_steps_is_refused_before_anything_is_painted(
+    run_config: RunConfig, adapter: Path
+) -> None:
+    early = build_peer("it", kind="analogy", adapter=str(adapter), steps=2, filter={"preview_steps": 2})
+    with pytest.raises(ValueError, match=r"preview_steps is 2, expected fewer than the 2 steps.*evaluate.steps=4"):
+        early.record(run_config)
+
+
 def test_an_adapter_that_reads_is_told_the_case_in_words(
     run_config: RunConfig, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -37,7 +37,9 @@ class Analogy(Painted):
         return (*super().licences(config), adapter_licence(self.adapter, config))
 
     def record(self, config: RunConfig) -> dict[str, Any]:
-        """Settings, base and adapter by their hashes."""
+        """Settings, base and adapter by their hashes; `ValueError` where the early filter has no steps left."""
+        if self.filter:
+            self.filter.check(self.steps_of(config))
         return {**super().record(config), "adapter_sha256": adapter_sha256(self.adapter, config)}
 
     def load(self, name: str, config: RunConfig, device: str) -> "AnalogyMethod":

@@ -35,7 +35,9 @@ class Diptych(Painted):
         return (*super().licences(config), *own)
 
     def record(self, config: RunConfig) -> dict[str, Any]:
-        """Settings, base and adapter by their hashes."""
+        """Settings, base and adapter by their hashes; `ValueError` where the early filter has no steps left."""
+        if self.filter:
+            self.filter.check(self.steps_of(config))
         own = None if self.adapter is None else adapter_sha256(self.adapter, config)
         return {**super().record(config), "adapter_sha256": own}
 

@@ -28,6 +28,14 @@ class Filter(Config):
         """The noises of a case."""
         return list(range(case.seed, case.seed + self.candidates))
 
+    def check(self, steps: int) -> None:
+        """`ValueError` where a picture takes too few steps to be judged before its last."""
+        if self.preview_steps >= steps:
+            raise ValueError(
+                f"filter.preview_steps is {self.preview_steps}, expected fewer than the {steps} steps of a picture; "
+                f"set evaluate.steps={2 * self.preview_steps} or more, or fewer preview_steps"
+            )
+
 
 Judges = Callable[[str | None], Judge]
 """The judge of requests with these words."""
