@@ -137,7 +137,7 @@ def test_the_page_tells_what_was_not_run_and_why_and_what_the_arms_came_to() -> 
     assert all(f"## {finding.title}" in page for finding in FINDINGS)
     assert "| full | 0.575 [" in page and "- Stationary errs more than full: +0.300 [+0.300, +0.300]." in page
     assert page.count("Not run.") == len(FINDINGS) - 1
-    assert "encoded together with the images" in page
+    assert "encoded together with the images" in page and "C7 to C9" in page and "`consensus`" not in page
     later = {"roles": [_trial("roles on the rope", 0, [0.5]), _trial("no roles", 0, [0.75])]}
     goes_on = findings_page(resolve("jobs/configs/embedded.yaml", []), "embedded.yaml", later, page)
     assert "| full | 0.575 [" in goes_on and "+0.250" in goes_on and goes_on.count("Not run.") == len(FINDINGS) - 2

@@ -45,6 +45,8 @@ class Finding:
     arms: Callable[[RunConfig], tuple[Arm, ...]]
     trained: bool = True
     """Whether each arm is a training of its own; else all are ways of asking the adapter that is there."""
+    note: str = ""
+    """What the figures do not say by themselves."""
 
 
 def _contexts(config: RunConfig) -> tuple[Arm, ...]:
@@ -137,7 +139,13 @@ def _placements(config: RunConfig) -> tuple[Arm, ...]:
 
 
 FINDINGS = (
-    Finding("context", "Full against stationary context", "All tokens see all tokens.", _contexts),
+    Finding(
+        "context",
+        "Full against stationary context",
+        "All tokens see all tokens.",
+        _contexts,
+        note="What a stationary context saves shows when it paints: `make bench`, C7 to C9 and C11.",
+    ),
     Finding("experts", "MoE-LoRA against plain LoRA", "MoE-LoRA is better (Table 6).", _experts),
     Finding("router", "Top-1 against top-2, and both gates", "Top-2 (VIRAL); ICEdit takes top-1.", _routers),
     Finding("joint", "Joint against single-task training", "Joint training is better for most tasks.", _joint),
@@ -147,6 +155,7 @@ FINDINGS = (
         "More candidates are better.",
         _filters,
         trained=False,
+        note="The judge is `consensus`; of two pictures neither is nearer to the others, so the first of M = 2 stays.",
     ),
     Finding("roles", "With and without roles on the rope", "An axis of its own tells the images apart.", _roles),
     Finding("text", "No text, a sentence, or the instruction", "The images alone carry the task.", _texts),

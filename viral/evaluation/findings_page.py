@@ -45,7 +45,10 @@ def findings_page(config: RunConfig, command: str, trials: Mapping[str, Sequence
 def _section(config: RunConfig, finding: Finding, command: str, trials: Sequence[Trial]) -> str:
     arms = finding.arms(config)
     lines = [f"## {finding.title}", "", f"    python jobs/run_findings.py {command} findings.only=[{finding.name}]", ""]
-    return "\n".join([*lines, f"The paper: {finding.paper}", "", *_told(arms, trials), ""])
+    told = _told(arms, trials)
+    if finding.note and trials:
+        told += ["", finding.note]
+    return "\n".join([*lines, f"The paper: {finding.paper}", "", *told, ""])
 
 
 def _told(arms: Sequence[Arm], trials: Sequence[Trial]) -> list[str]:
