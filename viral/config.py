@@ -142,6 +142,9 @@ class TrainConfig(Config):
     targets: int = Field(1, ge=1)
     """Noisy targets, with noise and time of their own, that share the one pass of a sample's context; more than 1
     needs `context` stationary (ours)."""
+    siblings: float = Field(0.0, ge=0)
+    """What counts, beside a sample's own error, that of the difference between two samples of one query whose edits
+    differ in a parameter; above 0, samples whose query has a sibling (the source `siblings`) come with it (ours)."""
     text: Literal["none", "instruction"] = "none"
     """What is said beside the images: one constant, or the pair's instruction, which a diptych always needs."""
     prompt: str | None = None
@@ -176,6 +179,11 @@ class TrainConfig(Config):
             raise ValueError(
                 f"train.targets is {self.targets}, but a full context sees its target and can serve no second one; "
                 "set train.context=stationary or train.targets=1"
+            )
+        if self.siblings and self.micro_batch % 2:
+            raise ValueError(
+                f"train.siblings needs both of a couple in one forward pass, and train.micro_batch is "
+                f"{self.micro_batch}; make it even"
             )
         if self.optimizer == "prodigy" and self.zero_stage:
             raise ValueError(

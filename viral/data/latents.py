@@ -64,6 +64,7 @@ class LatentTable:
         self._task, self._split = self._whole("task"), self._whole("split")
         self.groups = self._whole("group")
         """Group of every row, None where its pair meets any other of its task."""
+        self.sources = self._whole("source_id")
         self.sizes = np.stack([self._whole("height"), self._whole("width")], axis=1)
         self._channels = self._whole("channels")
         self._values = [{name: Values(columns[name]) for name in BLOBS} for columns in self._columns]

@@ -18,6 +18,7 @@
     EDITS: dict[str, Edit]                  the kinds of edit, more than twenty
     sample_edit(scene, kind, rng) -> AppliedEdit(kind, params, instruction, scene_after)   ValueError (NotApplicable)
     apply(scene, kind, params) -> Scene     the same edit on another scene; NotApplicable (a ValueError) says why not
+    able_edits(scene, kind) -> [params]     all that mean something in that scene
     instruction(kind, params) -> str        one sentence for each kind and params
     read_instruction(text) -> (kind, params)
     sample_scene_for(kind, params, seed) -> Scene     a scene to which that edit applies
@@ -32,6 +33,7 @@ from viral.scenes.edits import (
     EDITS,
     AppliedEdit,
     Edit,
+    able_edits,
     apply,
     instruction,
     read_instruction,
@@ -49,7 +51,7 @@ from viral.scenes.things import CATEGORIES
 
 __all__ = [
     "BACKDROPS", "CATEGORIES", "COLOURS", "EDITS", "GROUNDS", "JOINTS", "POSES", "STYLES", "TEXTURES", "TIMES",
-    "WEATHERS", "AppliedEdit", "Camera", "Edit", "Entity", "Labelled", "NotApplicable", "Scene", "Thing", "apply",
-    "caption", "changed_region", "instruction", "read_caption", "read_instruction", "render", "sample_edit",
+    "WEATHERS", "AppliedEdit", "Camera", "Edit", "Entity", "Labelled", "NotApplicable", "Scene", "Thing", "able_edits",
+    "apply", "caption", "changed_region", "instruction", "read_caption", "read_instruction", "render", "sample_edit",
     "sample_scene", "sample_scene_for",
 ]  # fmt: skip

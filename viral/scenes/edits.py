@@ -6,6 +6,7 @@ An edit names things by category, so that one edit means the same in two scenes;
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -143,12 +144,31 @@ def apply(scene: Scene, kind: str, params: Params) -> Scene:
     return after
 
 
-def _drawn(scene: Scene, edit: Edit, rng: np.random.Generator) -> Params:
-    """Random parameters; those that must be in the scene are of its categories."""
-    values = {
+def able_edits(scene: Scene, kind: str) -> list[Params]:
+    """All parameters with which an edit of that kind means something in the scene."""
+    values = _values(scene, _kind(kind))
+    drawn = (dict(zip(values, combination, strict=True)) for combination in product(*values.values()))
+    return [params for params in drawn if _is_able(scene, kind, params)]
+
+
+def _is_able(scene: Scene, kind: str, params: Params) -> bool:
+    try:
+        apply(scene, kind, params)
+    except NotApplicable:
+        return False
+    return True
+
+
+def _values(scene: Scene, edit: Edit) -> dict[str, list[str]]:
+    """Values by parameter; those that must be in the scene are of its categories."""
+    return {
         name: [value for value in choices if name not in edit.present or value in scene.categories]
         for name, choices in edit.choices.items()
     }
+
+
+def _drawn(scene: Scene, edit: Edit, rng: np.random.Generator) -> Params:
+    values = _values(scene, edit)
     if not all(values.values()):
         raise NotApplicable(f"no thing of the scene can be edited so: {edit.template}")
     return {name: choices[int(rng.integers(len(choices)))] for name, choices in values.items()}

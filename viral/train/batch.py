@@ -29,6 +29,8 @@ class Batch:
     text: Float[Tensor, "b n d"]
     text_mask: Int[Tensor, "b n"] | None = None
     """1 where there is text; none where all texts are of one length."""
+    siblings: tuple[int, ...] = ()
+    """Analogies that have the query, noise and times of the one before them, and another edit."""
 
     def to(self, device: str | torch.device) -> "Batch":
         """The same batch on another device."""

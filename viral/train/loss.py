@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from diffusers import FluxTransformer2DModel, QwenImageTransformer2DModel
-from einops import reduce
+from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -50,12 +51,20 @@ class Weighting:
     """Whether a noise counts `flow.bell` of its time times."""
     right: bool = False
     """Whether only the right half of a diptych counts."""
+    siblings: float = 0.0
+    """Of the error of the difference between siblings."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Weighting":
         """That of a configuration."""
         train = config.train
-        return cls(config.adapter.balance_weight, train.weigh_edits, train.time_weighting, train.loss_on == "right")
+        return cls(
+            config.adapter.balance_weight,
+            train.weigh_edits,
+            train.time_weighting,
+            train.loss_on == "right",
+            train.siblings,
+        )
 
 
 def flow_loss(
@@ -87,6 +96,8 @@ def flow_loss(
     balance = balance_loss(transformer)
     matched = per_sample.mean()
     counted = _counted(batch, weighting, per_noise, count) if weighting.edits or weighting.times != "none" else matched
+    if weighting.siblings and isinstance(batch, Batch) and batch.siblings:
+        counted = counted + weighting.siblings * _sibling_error(batch, predicted.float(), count)
     return Losses(
         counted + weighting.balance * balance,
         matched.detach(),
@@ -127,6 +138,19 @@ def _counted(batch: AnyBatch, weighting: Weighting, per_noise: Float[Tensor, " m
         query, target = (batch.query, batch.target) if isinstance(batch, Batch) else _halves(batch)
         per_sample = edit_weight(query, target) * per_sample
     return per_sample.mean()
+
+
+def _sibling_error(batch: Batch, predicted: Latents, count: int) -> Float[Tensor, ""]:
+    """How far the difference of two predictions is from that of the truths, per sample of the batch.
+
+    Two samples of one query, noise and time share all but what the example says, so that what no example could tell
+    is in neither difference. It counts the inverse of how far apart the truths are, as in `edit_weight`.
+    """
+    predicted = rearrange(predicted, "(b k) z h w -> b k z h w", k=count)
+    younger = torch.tensor(batch.siblings, device=predicted.device)
+    truth = batch.target[younger - 1] - batch.target[younger]  # velocity: noise - target
+    error = reduce((predicted[younger] - predicted[younger - 1] - truth[:, None]).square(), "b k z h w -> b", "mean")
+    return (edit_weight(batch.target[younger], batch.target[younger - 1]) * error).sum() / len(batch.target)
 
 
 def _halves(batch: DiptychBatch) -> tuple[Latents, Latents]:

@@ -7,6 +7,7 @@ same order, and no random state has to be saved.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class Draw:
     query: int
     silent: bool = False
     """Whether its instruction is left out."""
+    elder: int | None = None
+    """The sample before it, where that has the same query under another edit: they share noise and times."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,13 @@ class Chances:
     """Above 1 moves times towards noise."""
     law: str = "logit_normal"
     prompt_dropout: float = 0.0
+    siblings: bool = False
+    """Whether every second sample is the sibling of the one before it, where there is one."""
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Chances":
         """Those of a configuration."""
-        return cls(config.targets, config.time_shift, config.time_law, config.prompt_dropout)
+        return cls(config.targets, config.time_shift, config.time_law, config.prompt_dropout, config.siblings > 0)
 
 
 class Sampler:
@@ -98,6 +103,12 @@ class Sampler:
         self.table, self.seed, self.chances, self.alone = table, seed, chances, alone
         self.tasks = table.tasks
         self.buckets = _buckets(table, {task: (weights or {}).get(task, 1.0) for task in self.tasks}, 1 + (not alone))
+        if chances.siblings and (alone or not self._siblings):
+            raise ValueError(
+                f"train.siblings compares two edits of one query, and "
+                f"{'diptychs have no example' if alone else f'no row of {table.storage} has another such'}; set "
+                "train.siblings=0 or add a source of kind siblings to dataset.sources"
+            )
 
     def bucket(self, step: int) -> Bucket:
         """The rows that a step draws from."""
@@ -109,6 +120,14 @@ class Sampler:
 
     def draw(self, index: int, step: int = 0) -> Draw:
         """Sample `index` of the run, which falls on `step`."""
+        if self.chances.siblings and index % 2:
+            elder = self._draw(index - 1, step)
+            example, query = self._siblings.get(elder.example), self._siblings.get(elder.query)
+            if example is not None and query is not None:
+                return Draw(index, elder.task, example, query, elder.silent, elder.index)
+        return self._draw(index, step)
+
+    def _draw(self, index: int, step: int) -> Draw:
         rng, bucket = np.random.default_rng((self.seed, index)), self.bucket(step)
         task = list(bucket.rows)[rng.choice(len(bucket.rows), p=bucket.chance / bucket.chance.sum())]
         rows = bucket.rows[task].choose(rng)
@@ -123,9 +142,7 @@ class Sampler:
         """Read the latents of `draws` and draw their noise and times."""
         queries = [self.table[draw.query] for draw in draws]
         each = zip(draws, queries, strict=True)
-        noise, t = zip(
-            *(one for draw, pair in each for one in self._noises(draw.index, pair.target.shape)), strict=True
-        )
+        noise, t = zip(*(one for draw, pair in each for one in self._noises(draw, pair.target.shape)), strict=True)
         spoken = [None if draw.silent else pair for draw, pair in zip(draws, queries, strict=True)]
         text, mask = texts_of(spoken, self.table.text)
         shared = {
@@ -138,10 +155,21 @@ class Sampler:
             return DiptychBatch(masked=sources, pooled=pooled, **shared)
         examples = [self.table[draw.example] for draw in draws]
         example = (stack([pair.source for pair in examples]), stack([pair.target for pair in examples]))
-        return Batch(example_source=example[0], example_target=example[1], query=sources, text_mask=mask, **shared)
+        younger = [i for i, draw in enumerate(draws) if draw.elder is not None]
+        siblings = tuple(i for i in younger if i and draws[i - 1].index == draws[i].elder)
+        return Batch(
+            example_source=example[0], example_target=example[1], query=sources, text_mask=mask, siblings=siblings,
+            **shared,
+        )  # fmt: skip
 
-    def _noises(self, index: int, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    @cached_property
+    def _siblings(self) -> dict[int, int]:
+        """Of every row of `train` the other one of its picture, where its source has two groups of as many rows."""
+        return dict(couple for task in self.tasks for couple in _sibling_rows(self.table, task))
+
+    def _noises(self, draw: Draw, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         """Noises and times of a sample, from a generator of its own, so that the batch it lands in changes nothing."""
+        index = draw.index if draw.elder is None else draw.elder
         seed = int(np.random.SeedSequence((self.seed, index, 1)).generate_state(1, np.uint64)[0])
         generator, law = torch.Generator().manual_seed(seed), LAWS[self.chances.law]
         return [
@@ -183,9 +211,21 @@ def _groups(table: LatentTable, task: str, least: int) -> dict[tuple[int, int], 
     return {size: Groups(rows) for size, rows in large.items() if rows}
 
 
-def step_indices(step: int, batch_size: int, rank: int, world: int) -> range:
-    """Sample numbers that rank `rank` of `world` takes in a step: every `world`-th of the step's global batch."""
-    return range(step * batch_size + rank, (step + 1) * batch_size, world)
+def _sibling_rows(table: LatentTable, task: str) -> Iterator[tuple[int, int]]:
+    """Rows of the same place in the two groups of a source, both ways."""
+    rows = [row for row in table.rows(task, "train").tolist() if table.groups[row]]
+    for _, found in groupby(sorted(rows, key=table.sources.__getitem__), table.sources.__getitem__):
+        family = sorted(found)
+        one = [row for row in family if table.groups[row] == table.groups[family[0]]]
+        other = [row for row in family if table.groups[row] != table.groups[family[0]]]
+        if len(one) == len(other) and len({table.groups[row] for row in other}) == 1:
+            yield from zip(one + other, other + one, strict=True)
+
+
+def step_indices(step: int, batch_size: int, rank: int, world: int, together: int = 1) -> list[int]:
+    """Sample numbers that rank `rank` of `world` takes in a step: of the step's global batch, cut into runs of
+    `together` samples, every `world`-th run."""
+    return [i for i in range(step * batch_size, (step + 1) * batch_size) if i // together % world == rank]
 
 
 @dataclass(frozen=True)
@@ -205,7 +245,8 @@ class Feed:
 
     def __call__(self, step: int) -> Iterator[AnyBatch]:
         """Micro batches of one optimizer step."""
-        indices = step_indices(step, self.batch_size, self.rank, self.world)
+        together = 2 if self.sampler.chances.siblings else 1
+        indices = step_indices(step, self.batch_size, self.rank, self.world, together)
         for start in range(0, len(indices), self.micro_batch):
             yield self.sampler.collate(
                 [self.sampler.draw(index, step) for index in indices[start : start + self.micro_batch]]

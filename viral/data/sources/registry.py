@@ -12,6 +12,7 @@ from viral.data.sources.folder import EntityFolder, ImageFolder
 from viral.data.sources.paired import JsonLines, PairedFolders
 from viral.data.sources.quadruplets import Quadruplets
 from viral.data.sources.scenes import Scenes
+from viral.data.sources.siblings import Siblings
 from viral.data.sources.source import Source
 from viral.data.sources.split import SplitPhotographs
 from viral.data.sources.text_to_image import TextToImage
@@ -19,7 +20,7 @@ from viral.storage import Storage
 
 Kinds = (
     Scenes | ImageFolder | EntityFolder | PairedFolders | JsonLines | Coco | Corpus | TextToImage | Quadruplets
-    | SplitPhotographs
+    | SplitPhotographs | Siblings
 )  # fmt: skip
 _SOURCE: TypeAdapter = TypeAdapter(Annotated[Kinds, Field(discriminator="kind")])
 

@@ -65,16 +65,20 @@ class Scenes(Source):
     def _item(self, seed: int, number: int, categories: list[str], kinds: list[str]) -> Item:
         key = f"{seed}/{number}"
         if not kinds:
-            return Item(key, f"scene/{key}", {"seed": _seed(key), "categories": categories})
+            return Item(key, f"scene/{key}", {"seed": number_of(key), "categories": categories})
         couple, second = divmod(number, 2)
         shared = f"{seed}/couple/{couple}"
-        data = {"seed": _seed(shared), "kind": kinds[couple % len(kinds)], "other": _seed(key) if second else None}
+        data = {
+            "seed": number_of(shared),
+            "kind": kinds[couple % len(kinds)],
+            "other": number_of(key) if second else None,
+        }
         return Item(key, f"scene/{shared}", data)
 
 
 def read_scene(seed: int, size: int, categories: tuple[str, ...] = ()) -> Labelled:
     """The scene of a number, in which these categories are shown, with all its labels."""
-    return _labelled(render(sample_scene(seed, with_categories=categories), size), {"scene": seed})
+    return labelled(render(sample_scene(seed, with_categories=categories), size), {"scene": seed})
 
 
 def _read_scene(item: Item, size: int) -> Labelled:
@@ -93,7 +97,7 @@ def _read_edit(combinations: Combinations, item: Item, size: int) -> Labelled:
     about = {"scene": seed, "other": item.data["other"], "edit": kind, "edit_params": edit.params}
     about["group"] = json.dumps([kind, edit.params], sort_keys=True)
     given = {"target": done.image, "changed": changed_region(before, done), "instruction": edit.instruction}
-    return _labelled(before, about, **given)
+    return labelled(before, about, **given)
 
 
 def sampled_edit(kind: str, seed: int, combinations: Combinations = "all") -> tuple[AppliedEdit, Scene]:
@@ -121,7 +125,8 @@ def sampled_scene_for(kind: str, params: dict[str, str], seed: int, combinations
     raise ValueError(f"no scene of {ATTEMPTS} is one to do {kind} {params} in: none is among those asked for")
 
 
-def _labelled(seen: Seen, about: dict[str, Any], **given: Any) -> Labelled:
+def labelled(seen: Seen, about: dict[str, Any], **given: Any) -> Labelled:
+    """A rendered scene with all its labels."""
     inverse = np.where(np.isfinite(seen.depth), 1 / np.maximum(seen.depth, 1e-6), FAR).astype(np.float32)
     things = tuple(
         Instance(thing.category, tuple(map(float, thing.box)), seen.mask(thing.id), thing.keypoints)
@@ -134,5 +139,6 @@ def _labelled(seen: Seen, about: dict[str, Any], **given: Any) -> Labelled:
     )  # fmt: skip
 
 
-def _seed(key: str) -> int:
+def number_of(key: str) -> int:
+    """The seed that a name stands for."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])

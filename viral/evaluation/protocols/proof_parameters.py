@@ -5,7 +5,7 @@ No combination that is asked for was trained on (`viral.data.sources.combination
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice, product
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from viral.evaluation.protocols.case import Case, Image
 from viral.evaluation.protocols.known_pairs import UNSEEN, number_of
 from viral.evaluation.protocols.proof_error import OURS, SAMPLES
 from viral.evaluation.protocols.protocol import Score
-from viral.scenes import EDITS, NotApplicable, Scene, apply, instruction, render, sample_scene
+from viral.scenes import EDITS, Scene, able_edits, apply, instruction, render, sample_scene
 
 VARIED = {
     "colour": (("recolour", "colour"), ("recolour_all", "colour")),
@@ -70,22 +70,11 @@ def _shares(scores: Sequence[Score], method: str, how: str) -> list[str]:
 
 def _choice(scene: Scene, kind: str, varied: str, seed: int) -> Choice | None:
     """Two edits of the scene that differ in `varied` alone, if there are such."""
-    able = [params for params in _apart(scene, kind) if _applies(scene, kind, params)]
+    able = [params for params in able_edits(scene, kind) if is_apart(kind, params, scene)]
     couples = [couple for couple in combinations(able, 2) if _differ_in(couple) == {varied}]
     if not couples:
         return None
     return Choice(scene, kind, couples[np.random.default_rng(seed).integers(len(couples))])
-
-
-def _apart(scene: Scene, kind: str) -> Iterator[dict[str, str]]:
-    """The parameters that could mean something in the scene and were kept from training there."""
-    edit = EDITS[kind]
-    values = [
-        [value for value in choices if name not in edit.present or value in scene.categories]
-        for name, choices in edit.choices.items()
-    ]
-    drawn = (dict(zip(edit.choices, combination, strict=True)) for combination in product(*values))
-    return (params for params in drawn if is_apart(kind, params, scene))
 
 
 def _questions(config: RunConfig, varied: str, number: int, kind: str, parameter: str) -> list[Case]:
@@ -123,14 +112,6 @@ def _example(choice: Choice, size: int, seed: int) -> tuple[Image, list[Image]] 
         if _distance(*targets) >= LEAST:
             return render(scene, size).image, targets
     return None
-
-
-def _applies(scene: Scene, kind: str, params: dict[str, str]) -> bool:
-    try:
-        apply(scene, kind, params)
-    except NotApplicable:
-        return False
-    return True
 
 
 def _differ_in(couple: tuple[dict[str, str], dict[str, str]]) -> set[str]:
