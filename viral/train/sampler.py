@@ -213,12 +213,13 @@ def _groups(table: LatentTable, task: str, least: int) -> dict[tuple[int, int], 
 
 def _sibling_rows(table: LatentTable, task: str) -> Iterator[tuple[int, int]]:
     """Rows of the same place in the two groups of a source, both ways."""
-    rows = [row for row in table.rows(task, "train").tolist() if table.groups[row]]
-    for _, found in groupby(sorted(rows, key=table.sources.__getitem__), table.sources.__getitem__):
-        family = sorted(found)
-        one = [row for row in family if table.groups[row] == table.groups[family[0]]]
-        other = [row for row in family if table.groups[row] != table.groups[family[0]]]
-        if len(one) == len(other) and len({table.groups[row] for row in other}) == 1:
+    groups, sources = table.groups.tolist(), table.sources.tolist()
+    rows = [row for row in table.rows(task, "train").tolist() if groups[row]]
+    for _, found in groupby(sorted(rows, key=lambda row: (sources[row], row)), lambda row: sources[row]):
+        family = list(found)
+        one = [row for row in family if groups[row] == groups[family[0]]]
+        other = [row for row in family if groups[row] != groups[family[0]]]
+        if len(one) == len(other) and len({groups[row] for row in other}) == 1:
             yield from zip(one + other, other + one, strict=True)
 
 
